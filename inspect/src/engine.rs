@@ -1,0 +1,725 @@
+//! Finds sensitive data in one decoded string, in two stages.
+//!
+//! Stage 1 ([`Engine::triggers`]) runs all triggers over a buffer at gigabytes per second and only says where a rule
+//! may apply. Stage 2 ([`Engine::confirm`]) matches one rule exactly in a bounded window around such a hit and
+//! validates what it finds. The engine knows nothing of JSON: the caller says which string a hit lies in and under
+//! which key. It does no I/O and keeps no state between calls; an [`Engine`] is immutable and shared by all threads,
+//! a [`Scratch`] belongs to one. After warm-up neither stage allocates, except that the `jwt` check does.
+//!
+//! Invariants: a rule's trigger fires for every text the rule accepts (by construction, see `trigger`); no input
+//! makes a stage panic; the work for one hit is bounded by the rule's longest match.
+
+use crate::hs::{self, Database, Expression, HsError, HsScratch};
+use crate::overlap::resolve_overlaps;
+use crate::rules::{self, Boundary, Confidence, Form, MATCH_LENGTH_MAX, Rule, TriggerSource};
+use crate::trigger::{self, Trigger};
+use crate::validate::{self, Verdict};
+use regex_automata::meta::{Cache, Regex};
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+use std::ops::ControlFlow;
+use tidegate_core::config::CustomRule;
+
+pub use crate::hs::SCAN_PADDING;
+
+/// Position of a rule in [`Engine::rules`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIdx(pub u16);
+
+/// Identifies a trigger; several rules may share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TriggerIdx(pub u16);
+
+/// Rejected candidates tried within one window before it is given up: bounds the work for one hit.
+const CANDIDATES_MAX: usize = 64;
+
+/// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
+const VALUE_SLACK: usize = 16;
+
+/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `--key v` is not one.
+const ASSIGN: &str = r#"(?:\\?["'`\]]){0,2}[ \t]{0,8}(?:=>|:=|={1,3}|:)[ \t]{0,8}(?:\\?["'`(]){0,2}"#;
+
+/// Why an engine cannot be built. Each is a sentence for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// A rule is unusable.
+    #[error("rule `{rule}`: {reason}")]
+    Rule {
+        /// The rule's id.
+        rule: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// `disabled_rules` names a rule that does not exist.
+    #[error("disabled_rules: there is no built-in rule `{0}`; see `rules` for the list")]
+    UnknownRule(String),
+    /// The embedded rule files are broken; a bug of this build.
+    #[error("built-in rules: {0}")]
+    Builtin(String),
+    /// Hyperscan failed.
+    #[error(transparent)]
+    Hyperscan(#[from] HsError),
+}
+
+/// More trigger hits than the cap: the text is treated as hostile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flood;
+
+/// Where a trigger fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hit {
+    /// Offset behind the trigger's last byte.
+    pub end: u32,
+    /// Which trigger.
+    pub trigger: TriggerIdx,
+}
+
+/// A reusable, bounded list of hits.
+#[derive(Debug)]
+pub struct Hits {
+    items: Vec<Hit>,
+    cap: usize,
+}
+
+impl Hits {
+    /// Room for `cap` hits, allocated at once.
+    pub fn with_cap(cap: usize) -> Hits {
+        Hits { items: Vec::with_capacity(cap), cap }
+    }
+
+    /// Forgets all hits, keeps the memory.
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    /// The hits, sorted by end offset after [`Engine::triggers`].
+    pub fn as_slice(&self) -> &[Hit] {
+        &self.items
+    }
+
+    /// True when nothing fired.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// What the caller knows about a string.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// The JSON key it stands under.
+    pub key: Option<&'a str>,
+    /// It is the text of a JSON number.
+    pub number: bool,
+}
+
+/// An exact match. Offsets are character boundaries of the searched text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// First byte of the sensitive part.
+    pub start: usize,
+    /// Behind its last byte.
+    pub end: usize,
+    /// After validation.
+    pub confidence: Confidence,
+}
+
+/// Outcome of [`Engine::confirm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The first match in the window.
+    pub found: Option<Match>,
+    /// No further match of this rule begins before here: pass it as `from` for the next hit of the rule, and skip
+    /// hits that end at or before it.
+    pub scanned_to: usize,
+}
+
+/// A finding in one string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextFinding {
+    /// Which rule.
+    pub rule: RuleIdx,
+    /// First byte.
+    pub start: usize,
+    /// Behind the last byte.
+    pub end: usize,
+    /// After validation.
+    pub confidence: Confidence,
+}
+
+/// Working memory of one thread for one engine.
+#[derive(Debug)]
+pub struct Scratch {
+    hs: HsScratch,
+    caches: Vec<Option<Cache>>,
+    /// For each rule: how far the current string has been searched.
+    resume: Vec<usize>,
+}
+
+struct Exact {
+    /// Finds the rule in text.
+    text: Regex,
+    /// Group of the sensitive part in `text`; 0 is the whole match.
+    group: usize,
+    /// For keyed rules: the key, and the value on its own.
+    keyed: Option<Keyed>,
+    /// Most bytes between a match's start and the end of a trigger hit it causes.
+    reach: usize,
+    /// Longest match looked at.
+    length_max: usize,
+}
+
+struct Keyed {
+    key: Regex,
+    value: Regex,
+    group: usize,
+}
+
+/// All rules, compiled. Immutable, shared by all threads.
+pub struct Engine {
+    rules: Vec<Rule>,
+    exact: Vec<Exact>,
+    databases: Vec<Database>,
+    text_rules: Vec<Vec<RuleIdx>>,
+    key_rules: Vec<Vec<RuleIdx>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({} rules, {} triggers)", self.rules.len(), self.text_rules.len())
+    }
+}
+
+impl Engine {
+    /// The built-in rules only. Takes about a second.
+    pub fn builtin() -> Result<Engine, EngineError> {
+        Engine::build(&[], &[]).map_err(|mut e| e.swap_remove(0))
+    }
+
+    /// Built-in rules without the `disabled` ones, plus `custom` ones, whose examples are checked. Reports all
+    /// mistakes at once.
+    pub fn build(custom: &[CustomRule], disabled: &[String]) -> Result<Engine, Vec<EngineError>> {
+        let builtin = rules::builtin()
+            .map_err(|mistakes| mistakes.into_iter().map(EngineError::Builtin).collect::<Vec<_>>())?;
+        let mut errors: Vec<EngineError> = Vec::new();
+        for id in disabled {
+            if !builtin.iter().any(|r| r.id == *id) {
+                errors.push(EngineError::UnknownRule(id.clone()));
+            }
+        }
+        for (i, c) in custom.iter().enumerate() {
+            if builtin.iter().any(|r| r.id == c.id) || custom[..i].iter().any(|o| o.id == c.id) {
+                let reason = "this id is taken; choose another".into();
+                errors.push(EngineError::Rule { rule: c.id.clone(), reason });
+            }
+        }
+        let mut rules: Vec<Rule> = builtin.into_iter().filter(|r| !disabled.contains(&r.id)).collect();
+        let custom_from = rules.len();
+        rules.extend(custom.iter().map(rules::custom));
+        let engine = compile(rules, &mut errors).map(|engine| {
+            engine.check_examples(custom_from, &mut errors);
+            engine
+        });
+        match engine {
+            Some(engine) if errors.is_empty() => Ok(engine),
+            _ => Err(errors),
+        }
+    }
+
+    /// All rules; a [`RuleIdx`] is an index into it.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule behind an index handed out by this engine.
+    pub fn rule(&self, rule: RuleIdx) -> &Rule {
+        &self.rules[usize::from(rule.0)]
+    }
+
+    /// Working memory for one thread.
+    pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
+        Ok(Scratch {
+            hs: HsScratch::for_databases(&self.databases)?,
+            caches: (0..self.rules.len() * 3).map(|_| None).collect(),
+            resume: vec![0; self.rules.len()],
+        })
+    }
+
+    /// Stage 1: adds the hits in the first `len` bytes of `padded`, which must have [`SCAN_PADDING`] more bytes, to
+    /// `hits` and sorts these by end. Several strings may be scanned at once when at least one byte that is no letter,
+    /// digit or punctuation of a token (a quote, NUL) stands between them.
+    pub fn triggers(
+        &self,
+        scratch: &mut Scratch,
+        padded: &[u8],
+        len: usize,
+        hits: &mut Hits,
+    ) -> Result<(), Flood> {
+        for db in &self.databases {
+            let Hits { items, cap } = &mut *hits;
+            let flow = hs::scan(db, &mut scratch.hs, padded, len, |id, end| {
+                if items.len() >= *cap {
+                    return ControlFlow::Break(());
+                }
+                items.push(Hit { end, trigger: TriggerIdx(id as u16) });
+                ControlFlow::Continue(())
+            });
+            // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
+            debug_assert!(flow.is_ok(), "{flow:?}");
+            if flow != Ok(ControlFlow::Continue(())) {
+                return Err(Flood);
+            }
+        }
+        hits.items.sort_unstable();
+        Ok(())
+    }
+
+    /// Rules that a hit of this trigger inside a string may mean.
+    pub fn rules_of(&self, trigger: TriggerIdx) -> &[RuleIdx] {
+        self.text_rules.get(usize::from(trigger.0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Rules that a hit of this trigger inside a JSON *key* may mean for the member's value: see
+    /// [`Engine::confirm_value`].
+    pub fn keyed_rules_of(&self, trigger: TriggerIdx) -> &[RuleIdx] {
+        self.key_rules.get(usize::from(trigger.0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Stage 2: the first exact match of `rule` in `text` that a hit ending at `hit_end` can stand for and that begins
+    /// at `from` or later. Offsets out of range find nothing.
+    pub fn confirm(
+        &self,
+        scratch: &mut Scratch,
+        rule: RuleIdx,
+        text: &str,
+        hit_end: usize,
+        from: usize,
+        ctx: &Context<'_>,
+    ) -> Confirmed {
+        let index = usize::from(rule.0);
+        let hit_end = hit_end.min(text.len());
+        let nothing = Confirmed { found: None, scanned_to: from.max(hit_end) };
+        let (Some(spec), Some(exact)) = (self.rules.get(index), self.exact.get(index)) else { return nothing };
+        if ctx.number && !spec.numbers {
+            return nothing;
+        }
+        let low = from.max(hit_end.saturating_sub(exact.reach));
+        let high = text.len().min(hit_end.saturating_add(exact.length_max));
+        let cache = scratch.caches[index * 3].get_or_insert_with(|| exact.text.create_cache());
+        match search(spec, &exact.text, exact.group, cache, text, low..high, hit_end) {
+            Some(m) => Confirmed { found: Some(m), scanned_to: m.end.max(m.start + 1) },
+            None => nothing,
+        }
+    }
+
+    /// Stage 2 for the value of a JSON member: `rule` comes from [`Engine::keyed_rules_of`] a hit in the key `ctx.key`.
+    /// The match must be the whole value, but for quotes and blanks around it.
+    pub fn confirm_value(
+        &self,
+        scratch: &mut Scratch,
+        rule: RuleIdx,
+        value: &str,
+        ctx: &Context<'_>,
+    ) -> Option<Match> {
+        let index = usize::from(rule.0);
+        let spec = self.rules.get(index)?;
+        let exact = self.exact.get(index)?;
+        let keyed = exact.keyed.as_ref()?;
+        let key = ctx.key?;
+        if (ctx.number && !spec.numbers) || key.len() > MATCH_LENGTH_MAX {
+            return None;
+        }
+        let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else { return None };
+        let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
+        keyed.key.search_half_with(key_cache, &Input::new(key))?;
+        let decoration = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+        let low = value.len() - value.trim_start_matches(decoration).len();
+        let trimmed = value.trim_end_matches(decoration).len();
+        if low >= trimmed || trimmed - low > exact.length_max + VALUE_SLACK {
+            return None;
+        }
+        let cache = value_cache.get_or_insert_with(|| keyed.value.create_cache());
+        let input = Input::new(value).range(low..trimmed).anchored(Anchored::Yes);
+        let (whole, m) = find(&keyed.value, keyed.group, cache, value, &input)?;
+        if whole.1 != trimmed {
+            return None;
+        }
+        accept(spec, value, whole, m, false)
+    }
+
+    /// All findings of the hits of one string, unresolved, appended to `out`. `hits` must be sorted by end and their
+    /// offsets relative to `text`. `from` is a byte offset before which nothing may begin (0).
+    pub fn confirm_all(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        hits: &[Hit],
+        ctx: &Context<'_>,
+        out: &mut Vec<TextFinding>,
+    ) {
+        for hit in hits {
+            for rule in self.rules_of(hit.trigger) {
+                scratch.resume[usize::from(rule.0)] = 0;
+            }
+        }
+        for hit in hits {
+            for &rule in self.rules_of(hit.trigger) {
+                let slot = usize::from(rule.0);
+                let hit_end = hit.end as usize;
+                // One window may hold several matches that end before this hit does.
+                while scratch.resume[slot] < hit_end {
+                    let c = self.confirm(scratch, rule, text, hit_end, scratch.resume[slot], ctx);
+                    scratch.resume[slot] = c.scanned_to.max(scratch.resume[slot] + 1);
+                    let Some(m) = c.found else { break };
+                    out.push(TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence });
+                }
+            }
+        }
+    }
+
+    /// All findings in one string, sorted by start, overlaps resolved. Allocates; the hot path uses the stages.
+    pub fn scan_text(&self, scratch: &mut Scratch, text: &str, ctx: &Context<'_>) -> Vec<TextFinding> {
+        let mut out = Vec::new();
+        let mut hits = Hits { items: Vec::new(), cap: usize::MAX };
+        let mut padded = Vec::with_capacity(text.len() + SCAN_PADDING);
+        padded.extend_from_slice(text.as_bytes());
+        padded.resize(text.len() + SCAN_PADDING, 0);
+        if self.triggers(scratch, &padded, text.len(), &mut hits).is_ok() {
+            self.confirm_all(scratch, text, hits.as_slice(), ctx, &mut out);
+        }
+        if let Some(key) = ctx.key {
+            hits.clear();
+            padded.clear();
+            padded.extend_from_slice(key.as_bytes());
+            padded.resize(key.len() + SCAN_PADDING, 0);
+            if self.triggers(scratch, &padded, key.len(), &mut hits).is_ok() {
+                let mut rules: Vec<RuleIdx> =
+                    hits.as_slice().iter().flat_map(|h| self.keyed_rules_of(h.trigger)).copied().collect();
+                rules.sort_unstable();
+                rules.dedup();
+                for rule in rules {
+                    if let Some(m) = self.confirm_value(scratch, rule, text, ctx) {
+                        out.push(TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence });
+                    }
+                }
+            }
+        }
+        resolve_overlaps(self, &mut out);
+        out
+    }
+
+    /// Number of triggers, and bytes of their compiled form.
+    pub fn trigger_stats(&self) -> (usize, usize) {
+        (self.text_rules.len(), self.databases.iter().map(Database::size_bytes).sum())
+    }
+
+    fn check_examples(&self, from: usize, errors: &mut Vec<EngineError>) {
+        let mut scratch = match self.new_scratch() {
+            Ok(scratch) => scratch,
+            Err(e) => return errors.push(e),
+        };
+        for (i, rule) in self.rules.iter().enumerate().skip(from) {
+            let mut complain = |example: &str, what: &str| {
+                errors.push(EngineError::Rule {
+                    rule: rule.id.clone(),
+                    reason: format!("{what}: {example:?}"),
+                });
+            };
+            for (list, expect) in [(&rule.examples, true), (&rule.counter_examples, false)] {
+                for example in list {
+                    if self.finds(&mut scratch, RuleIdx(i as u16), example, &Context::default()) != expect {
+                        complain(example, if expect { "example is not found" } else { "counter-example is found" });
+                    }
+                }
+            }
+        }
+    }
+
+    /// True when `rule` finds something in `text`, whatever other rules find there.
+    pub(crate) fn finds(
+        &self,
+        scratch: &mut Scratch,
+        rule: RuleIdx,
+        text: &str,
+        ctx: &Context<'_>,
+    ) -> bool {
+        let mut padded = text.as_bytes().to_vec();
+        padded.resize(text.len() + SCAN_PADDING, 0);
+        let mut hits = Hits { items: Vec::new(), cap: usize::MAX };
+        let mut out = Vec::new();
+        if self.triggers(scratch, &padded, text.len(), &mut hits).is_ok() {
+            self.confirm_all(scratch, text, hits.as_slice(), ctx, &mut out);
+        }
+        out.iter().any(|f| f.rule == rule) || self.confirm_value(scratch, rule, text, ctx).is_some()
+    }
+
+    /// Matches of one rule over the whole text without triggers or windows: what the fast path is compared with.
+    #[cfg(test)]
+    pub(crate) fn reference(&self, rule: RuleIdx, text: &str) -> Vec<Match> {
+        let (spec, exact) = (&self.rules[usize::from(rule.0)], &self.exact[usize::from(rule.0)]);
+        let mut cache = exact.text.create_cache();
+        let mut out = Vec::new();
+        let mut at = 0;
+        while at <= text.len() {
+            match search(spec, &exact.text, exact.group, &mut cache, text, at..text.len(), text.len()) {
+                Some(m) => {
+                    at = m.end.max(m.start + 1);
+                    out.push(m);
+                }
+                None => break,
+            }
+        }
+        out
+    }
+}
+
+/// First accepted match in `window` that begins at or before `start_max`.
+fn search(
+    spec: &Rule,
+    regex: &Regex,
+    group: usize,
+    cache: &mut Cache,
+    text: &str,
+    window: std::ops::Range<usize>,
+    start_max: usize,
+) -> Option<Match> {
+    let mut at = window.start;
+    for _ in 0..CANDIDATES_MAX {
+        if at >= window.end {
+            return None;
+        }
+        let input = Input::new(text).range(at..window.end);
+        let (whole, span) = find(regex, group, cache, text, &input)?;
+        if whole.0 > start_max {
+            return None;
+        }
+        let cut = whole.1 == window.end && window.end < text.len();
+        if let Some(m) = accept(spec, text, whole, span, cut) {
+            return Some(m);
+        }
+        at = whole.0 + 1;
+        // Within the same word nothing else can begin.
+        if matches!(spec.boundary, Boundary::Left | Boundary::Word | Boundary::Base64) {
+            while at < window.end && !left_is_free(spec.boundary, text, at) {
+                at += 1;
+            }
+        }
+    }
+    None
+}
+
+/// The whole match and the sensitive span, both widened to character boundaries.
+type Found = ((usize, usize), (usize, usize));
+
+fn find(regex: &Regex, group: usize, cache: &mut Cache, text: &str, input: &Input<'_>) -> Option<Found> {
+    let mut slots: [Option<NonMaxUsize>; 8] = [None; 8];
+    let used = slots.get_mut(..(group + 1) * 2)?;
+    regex.search_slots_with(cache, input, used)?;
+    let span = |g: usize| -> Option<(usize, usize)> {
+        let start = slots.get(g * 2).copied().flatten()?.get();
+        let end = slots.get(g * 2 + 1).copied().flatten()?.get();
+        Some((floor_char(text, start), ceil_char(text, end)))
+    };
+    Some((span(0)?, span(group)?))
+}
+
+fn floor_char(text: &str, mut i: usize) -> usize {
+    while i > 0 && !text.is_char_boundary(i) {
+        i -= 1;
+    }
+    i
+}
+
+fn ceil_char(text: &str, mut i: usize) -> usize {
+    while i < text.len() && !text.is_char_boundary(i) {
+        i += 1;
+    }
+    i.min(text.len())
+}
+
+fn left_is_free(boundary: Boundary, text: &str, start: usize) -> bool {
+    let Some(b) = validate::before(text, start) else { return true };
+    let joined = match boundary {
+        Boundary::None | Boundary::Right => false,
+        Boundary::Left | Boundary::Word => b.is_ascii_alphanumeric(),
+        Boundary::Base64 => b.is_ascii_alphanumeric() || matches!(b, b'+' | b'_' | b'-'),
+    };
+    !joined || validate::follows_escape(text, start)
+}
+
+fn right_is_free(boundary: Boundary, text: &str, end: usize) -> bool {
+    let Some(b) = validate::after(text, end) else { return true };
+    match boundary {
+        Boundary::None | Boundary::Left => true,
+        Boundary::Right | Boundary::Word => !(b.is_ascii_alphanumeric() || b == b'_'),
+        Boundary::Base64 => !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'_' | b'-')),
+    }
+}
+
+/// Boundary, placeholder, entropy and validator checks of a candidate. `cut` says that the window ended it.
+fn accept(
+    spec: &Rule,
+    text: &str,
+    whole: (usize, usize),
+    span: (usize, usize),
+    cut: bool,
+) -> Option<Match> {
+    let (start, mut end) = span;
+    if let Some(validator) = spec.validator {
+        end = validator.fit(text, start, end)?;
+    }
+    let left_checked = matches!(spec.form, Form::Pattern(_));
+    if (left_checked && !left_is_free(spec.boundary, text, whole.0))
+        || (!cut && !right_is_free(spec.boundary, text, end))
+    {
+        return None;
+    }
+    let secret = text.get(start..end)?;
+    if secret.is_empty()
+        || (spec.placeholders && validate::is_placeholder(secret))
+        || (spec.entropy > 0.0 && validate::entropy_bits(secret) < spec.entropy)
+    {
+        return None;
+    }
+    let confidence = match spec.validator.map_or(Verdict::Accept, |v| v.judge(text, start, end)) {
+        Verdict::Accept => spec.confidence,
+        Verdict::Doubt => Confidence::Low,
+        Verdict::Reject => return None,
+    };
+    Some(Match { start, end, confidence })
+}
+
+fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
+    let mut triggers: Vec<Trigger> = Vec::new();
+    let mut text_rules: Vec<Vec<RuleIdx>> = Vec::new();
+    let mut key_rules: Vec<Vec<RuleIdx>> = Vec::new();
+    let mut exact = Vec::with_capacity(rules.len());
+    let mut slot_of = |t: &Trigger, text_rules: &mut Vec<Vec<RuleIdx>>, key_rules: &mut Vec<Vec<RuleIdx>>| {
+        if let Some(i) = triggers.iter().position(|o| o.hs == t.hs) {
+            return i;
+        }
+        triggers.push(t.clone());
+        text_rules.push(Vec::new());
+        key_rules.push(Vec::new());
+        triggers.len() - 1
+    };
+    if rules.len() > usize::from(u16::MAX) / 2 {
+        errors.push(EngineError::Builtin("too many rules".into()));
+        return None;
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let idx = RuleIdx(i as u16);
+        match compile_rule(rule) {
+            Ok((compiled, in_text, in_key)) => {
+                for t in &in_text {
+                    let slot = slot_of(t, &mut text_rules, &mut key_rules);
+                    text_rules[slot].push(idx);
+                }
+                if let Some(t) = &in_key {
+                    let slot = slot_of(t, &mut text_rules, &mut key_rules);
+                    key_rules[slot].push(idx);
+                }
+                exact.push(compiled);
+            }
+            Err(reason) => errors.push(EngineError::Rule { rule: rule.id.clone(), reason }),
+        }
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let expressions: Vec<Expression<'_>> = triggers
+        .iter()
+        .enumerate()
+        .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
+        .collect();
+    match Database::compile(&expressions) {
+        Ok(db) => Some(Engine { rules, exact, databases: vec![db], text_rules, key_rules }),
+        Err(HsError::Pattern { index, message }) => {
+            let users = text_rules[index].iter().chain(&key_rules[index]);
+            for rule in users {
+                let rule = rules[usize::from(rule.0)].id.clone();
+                let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
+                errors.push(EngineError::Rule { rule, reason });
+            }
+            None
+        }
+        Err(e) => {
+            errors.push(e.into());
+            None
+        }
+    }
+}
+
+type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
+
+fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
+    let (text, key) = match &rule.form {
+        Form::Pattern(pattern) => (pattern.clone(), None),
+        Form::Keyed { key, value } => {
+            let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
+            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value)))
+        }
+    };
+    let hir = trigger::parse(&text, rule.caseless)?;
+    let longest = hir.properties().maximum_len();
+    let length_max = match (longest, rule.length_max) {
+        (_, Some(max)) => longest.map_or(max, |l| l.min(max)),
+        (Some(longest), None) if longest <= MATCH_LENGTH_MAX => longest,
+        _ => return Err(format!("needs max_length, as its pattern is unbounded or over {MATCH_LENGTH_MAX} bytes")),
+    };
+    let mut in_text = Vec::new();
+    let mut in_key = None;
+    let mut reach = 0;
+    match key {
+        Some((key, _)) => {
+            let t = trigger::derive(&format!("(?i:{key}){ASSIGN}"), false)?;
+            reach = t.reach.unwrap_or(length_max);
+            in_text.push(t);
+            in_key = Some(trigger::derive(&format!("(?i:{key})"), false)?);
+        }
+        None => {
+            for source in &rule.triggers {
+                match source {
+                    TriggerSource::Derived => {
+                        let t = trigger::derive(&text, rule.caseless)?;
+                        reach = reach.max(t.reach.unwrap_or(length_max));
+                        in_text.push(t);
+                    }
+                    TriggerSource::Pattern { pattern, caseless } => {
+                        in_text.push(trigger::whole(pattern, *caseless)?);
+                        reach = length_max;
+                    }
+                }
+            }
+        }
+    }
+    let (regex, group) = exact_regex(&text, rule.caseless)?;
+    let keyed = match key {
+        Some((key, value)) => {
+            let (value, group) = exact_regex(value, rule.caseless)?;
+            Some(Keyed { key: exact_regex(key, true)?.0, value, group })
+        }
+        None => None,
+    };
+    Ok((Exact { text: regex, group, keyed, reach, length_max }, in_text, in_key))
+}
+
+/// Compiles for searching bytes with ASCII classes; returns the index of the group `secret` (0 without one).
+fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> {
+    let regex = Regex::builder()
+        .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(4 << 20)))
+        .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(caseless))
+        .build(pattern)
+        .map_err(|e| {
+            e.syntax_error().map_or_else(|| format!("pattern is too large: {e}"), ToString::to_string)
+        })?;
+    let group =
+        regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret").unwrap_or_default();
+    if group > 3 {
+        return Err("the group `secret` must be one of the first three groups; make others non-capturing".into());
+    }
+    Ok((regex, group))
+}
+
+#[cfg(test)]
+mod tests;

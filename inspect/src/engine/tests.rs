@@ -1,0 +1,247 @@
+//! Behaviour of the whole engine: every rule's examples in many surroundings, the fast path against a plain search,
+//! custom rules, floods and overlaps.
+
+use super::*;
+use std::sync::OnceLock;
+
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| match Engine::build(&[], &[]) {
+        Ok(engine) => engine,
+        Err(errors) => panic!("{}", errors.iter().map(|e| format!("\n{e}")).collect::<String>()),
+    })
+}
+
+fn idx(i: usize) -> RuleIdx {
+    RuleIdx(i as u16)
+}
+
+/// `TYPE@start..end` of each finding.
+#[track_caller]
+fn check(text: &str, expect: &[&str]) {
+    check_under(text, &Context::default(), expect);
+}
+
+#[track_caller]
+fn check_under(text: &str, ctx: &Context<'_>, expect: &[&str]) {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let found: Vec<String> = engine
+        .scan_text(&mut scratch, text, ctx)
+        .iter()
+        .map(|f| format!("{}@{}..{}", engine.rule(f.rule).id, f.start, f.end))
+        .collect();
+    assert_eq!(found, expect, "{text:?}");
+}
+
+#[test]
+fn examples_are_found_wherever_they_stand() {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let mut wrong = String::new();
+    for (i, rule) in engine.rules().iter().enumerate() {
+        for example in &rule.examples {
+            for (before, after) in [
+                ("", ""), ("it is ", ", he said"), ("first line\n", "\nlast"), ("\"", "\""), ("'", "'"), ("(", ")"),
+                ("end of text: ", ""), ("écrit « ", " » là"), ("tab\t", "\tx"), ("a\\n", "\\nb"), ("`", "`;"),
+            ] {
+                // A quote, bracket or Base64 character may be part of an unfinished example: only the plain ones count.
+                let text = format!("{before}{example}{after}");
+                if !engine.finds(&mut scratch, idx(i), &text, &Context::default()) {
+                    wrong.push_str(&format!("\n{}: not found in {text:?}", rule.id));
+                }
+            }
+        }
+        for example in &rule.counter_examples {
+            if engine.finds(&mut scratch, idx(i), example, &Context::default()) {
+                wrong.push_str(&format!("\n{}: found in {example:?}", rule.id));
+            }
+        }
+        for (list, expect) in [(&rule.key_examples, true), (&rule.key_counter_examples, false)] {
+            for (key, value) in list {
+                let ctx = Context { key: Some(key), number: false };
+                let found = engine.keyed_hit(&mut scratch, idx(i), key)
+                    && engine.confirm_value(&mut scratch, idx(i), value, &ctx).is_some();
+                if found != expect {
+                    wrong.push_str(&format!("\n{}: {key:?}: {value:?} found is {found}", rule.id));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+impl Engine {
+    fn keyed_hit(&self, scratch: &mut Scratch, rule: RuleIdx, key: &str) -> bool {
+        let mut padded = key.as_bytes().to_vec();
+        padded.resize(key.len() + SCAN_PADDING, 0);
+        let mut hits = Hits::with_cap(1000);
+        self.triggers(scratch, &padded, key.len(), &mut hits).unwrap();
+        hits.as_slice().iter().any(|h| self.keyed_rules_of(h.trigger).contains(&rule))
+    }
+}
+
+/// Steele, Lea and Flood's SplitMix64: seeded, so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
+
+fn mutate(random: &mut Random, example: &str) -> String {
+    const NOISE: &[u8] = b"abcdefXYZ0123456789 -_.:=\"'/\\\n@+,{}<>%";
+    let noise = |random: &mut Random, max: usize| -> Vec<u8> {
+        (0..random.below(max + 1)).map(|_| NOISE[random.below(NOISE.len())]).collect()
+    };
+    let mut bytes = example.as_bytes().to_vec();
+    for _ in 0..random.below(3) {
+        let at = random.below(bytes.len().max(1));
+        match random.below(3) {
+            0 if !bytes.is_empty() => bytes[at] = NOISE[random.below(NOISE.len())],
+            1 if !bytes.is_empty() => drop(bytes.remove(at)),
+            _ => bytes.insert(at.min(bytes.len()), NOISE[random.below(NOISE.len())]),
+        }
+    }
+    let mut text = noise(random, 40);
+    text.extend_from_slice(&bytes);
+    text.extend(noise(random, 40));
+    if random.below(3) == 0 {
+        text.extend_from_slice(example.as_bytes());
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn fast_path_finds_what_a_plain_search_finds() {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let seed = 0x71de_6a7e;
+    let mut random = Random(seed);
+    let mut compared = 0;
+    for (i, rule) in engine.rules().iter().enumerate() {
+        for example in &rule.examples {
+            for _ in 0..60 {
+                let text = mutate(&mut random, example);
+                let expect = engine.reference(idx(i), &text);
+                let mut padded = text.as_bytes().to_vec();
+                padded.resize(text.len() + SCAN_PADDING, 0);
+                let mut hits = Hits::with_cap(100_000);
+                engine.triggers(&mut scratch, &padded, text.len(), &mut hits).unwrap();
+                let mut out = Vec::new();
+                engine.confirm_all(&mut scratch, &text, hits.as_slice(), &Context::default(), &mut out);
+                let found: Vec<Match> = out
+                    .iter()
+                    .filter(|f| f.rule == idx(i))
+                    .map(|f| Match { start: f.start, end: f.end, confidence: f.confidence })
+                    .collect();
+                compared += expect.len();
+                assert_eq!(found, expect, "{} in {text:?} (seed {seed:#x})", rule.id);
+            }
+        }
+    }
+    assert!(compared > 1000, "the mutations leave too few matches: {compared}");
+}
+
+#[test]
+fn custom_rules() {
+    let rule = |id: &str, pattern: &str, example: &str, counter: &str| CustomRule {
+        id: id.into(),
+        kind: "CUSTOM".into(),
+        pattern: pattern.into(),
+        examples: vec![example.into()],
+        counter_examples: vec![counter.into()],
+    };
+    let good = rule("account", r"ACCT-\d{6,10}", "ACCT-123456", "ACCT-12345");
+    let engine = Engine::build(&[good.clone(), rule("word", r"^\bfoo\b$", "foo", "food")], &[]).unwrap();
+    let mut scratch = engine.new_scratch().unwrap();
+    let text = "pay ACCT-1234567890 now, or ACCT-123456";
+    let found = engine.scan_text(&mut scratch, text, &Context::default());
+    assert_eq!(found.iter().map(|f| &text[f.start..f.end]).collect::<Vec<_>>(), ["ACCT-1234567890", "ACCT-123456"]);
+
+    let errors = Engine::build(
+        &[
+            good.clone(),
+            good,
+            rule("broken", "(", "", "x"),
+            rule("empty", "a*", "a", "x"),
+            rule("unicode", r"\pL+", "a", "1"),
+        ],
+        &["no-such-rule".into()],
+    )
+    .unwrap_err();
+    let all = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for part in ["no built-in rule `no-such-rule`", "`account`: this id is taken", "`broken`", "`empty`", "`unicode`"] {
+        assert!(all.contains(part), "{part} missing in {all}");
+    }
+
+    let errors = Engine::build(&[rule("account", r"ACCT-\d{6}", "ACCT-1", "ACCT-654321")], &[]).unwrap_err();
+    let all = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(all.contains("example is not found") && all.contains("counter-example is found"), "{all}");
+}
+
+#[test]
+fn disabled_rules_are_gone() {
+    let engine = Engine::build(&[], &["email".into()]).unwrap();
+    let mut scratch = engine.new_scratch().unwrap();
+    assert!(engine.rules().iter().all(|r| r.id != "email"));
+    assert!(engine.scan_text(&mut scratch, "jane@example.org", &Context::default()).is_empty());
+}
+
+#[test]
+fn too_many_hits_are_a_flood() {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let text = "a@b.com ".repeat(100);
+    let mut padded = text.clone().into_bytes();
+    padded.resize(text.len() + SCAN_PADDING, 0);
+    let mut hits = Hits::with_cap(50);
+    assert_eq!(engine.triggers(&mut scratch, &padded, text.len(), &mut hits), Err(Flood));
+    assert_eq!(hits.as_slice().len(), 50);
+    hits.clear();
+    assert_eq!(engine.triggers(&mut scratch, b"nothing here".repeat(9).as_slice(), 12, &mut hits), Ok(()));
+}
+
+#[test]
+fn odd_offsets_are_harmless() {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let text = "é jane@example.org 4111 1111 1111 1111 ü";
+    for i in 0..engine.rules().len() + 2 {
+        for (hit_end, from) in [(0, 0), (1, 1), (usize::MAX, 0), (0, usize::MAX), (5, 900), (text.len(), 1)] {
+            let c = engine.confirm(&mut scratch, idx(i), text, hit_end, from, &Context::default());
+            assert!(c.found.is_none_or(|m| text.get(m.start..m.end).is_some()));
+        }
+    }
+}
+
+#[test]
+fn engine_is_shared_and_scratch_is_sent() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    fn sent<T: Send>(_: &T) {}
+    shared(engine());
+    sent(&engine().new_scratch().unwrap());
+}
+
+#[test]
+fn overlaps() {
+    check("jane@example.org", &["email@0..16"]);
+    check("two: 4111111111111111 and a@b.com", &["credit-card@5..21", "email@26..33"]);
+}
+
+#[test]
+fn numbers_need_a_key() {
+    let number = |key| Context { key, number: true };
+    check_under("4111111111111111", &number(None), &[]);
+    check_under("4111111111111111", &number(Some("id")), &[]);
+    check_under("4111111111111111", &number(Some("cardNumber")), &["credit-card-keyed@0..16"]);
+}

@@ -1,0 +1,207 @@
+//! Derives a cheap Hyperscan trigger from an exact pattern.
+//!
+//! A trigger must fire for every match of its pattern (no false negatives), should fire once per match, and must be
+//! cheap. [`derive`] gets there by construction: assertions are dropped (the confirm step checks them), trailing
+//! repetitions are cut to their minimum (`[a-z]{20,}` fires once, not at every further letter), and leading optional
+//! parts are dropped (only the end of a trigger is used). It works on the parsed pattern and prints it byte-wise, so
+//! that both engines see the same classes. Runs at start-up only.
+
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
+
+/// A trigger in Hyperscan's syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trigger {
+    /// Pattern text.
+    pub hs: String,
+    /// Most bytes between the start of the exact match and the trigger's end; `None` when unbounded.
+    pub reach: Option<usize>,
+}
+
+/// Parses `pattern` as both engines are going to understand it: bytes, ASCII classes.
+pub(crate) fn parse(pattern: &str, caseless: bool) -> Result<Hir, String> {
+    ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .case_insensitive(caseless)
+        .nest_limit(50)
+        .build()
+        .parse(pattern)
+        .map_err(|e| e.to_string())
+}
+
+/// The trigger of `pattern`. An error says why the pattern has none.
+pub(crate) fn derive(pattern: &str, caseless: bool) -> Result<Trigger, String> {
+    let whole = without_assertions(&parse(pattern, caseless)?);
+    let prefix = cut_tail(&whole);
+    let reach = prefix.properties().maximum_len();
+    let core = cut_head(&prefix);
+    if core.properties().minimum_len().unwrap_or(0) == 0 {
+        return Err("can match the empty text".into());
+    }
+    let mut hs = String::new();
+    print(&core, &mut hs)?;
+    Ok(Trigger { hs, reach })
+}
+
+/// A hand-written trigger: only assertions are dropped.
+pub(crate) fn whole(pattern: &str, caseless: bool) -> Result<Trigger, String> {
+    let h = without_assertions(&parse(pattern, caseless)?);
+    let mut hs = String::new();
+    print(&h, &mut hs)?;
+    Ok(Trigger { hs, reach: h.properties().maximum_len() })
+}
+
+fn without_assertions(h: &Hir) -> Hir {
+    match h.kind() {
+        HirKind::Empty | HirKind::Look(_) => Hir::empty(),
+        HirKind::Literal(_) | HirKind::Class(_) => h.clone(),
+        HirKind::Repetition(r) => repeat(without_assertions(&r.sub), r.min, r.max),
+        HirKind::Capture(c) => without_assertions(&c.sub),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(without_assertions).collect()),
+        HirKind::Alternation(arms) => Hir::alternation(arms.iter().map(without_assertions).collect()),
+    }
+}
+
+fn repeat(sub: Hir, min: u32, max: Option<u32>) -> Hir {
+    Hir::repetition(Repetition { min, max, greedy: true, sub: Box::new(sub) })
+}
+
+fn can_be_empty(h: &Hir) -> bool {
+    h.properties().minimum_len() == Some(0)
+}
+
+/// The shortest certain beginning: every text `h` matches begins with one that the result matches.
+fn cut_tail(h: &Hir) -> Hir {
+    if can_be_empty(h) {
+        return Hir::empty();
+    }
+    match h.kind() {
+        HirKind::Repetition(r) => {
+            Hir::concat(vec![repeat((*r.sub).clone(), r.min - 1, Some(r.min - 1)), cut_tail(&r.sub)])
+        }
+        HirKind::Concat(parts) => {
+            let last = parts.iter().rposition(|p| !can_be_empty(p)).unwrap_or(0);
+            let mut kept: Vec<Hir> = parts[..last].to_vec();
+            kept.push(cut_tail(&parts[last]));
+            Hir::concat(kept)
+        }
+        HirKind::Alternation(arms) => Hir::alternation(arms.iter().map(cut_tail).collect()),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Capture(_) => {
+            h.clone()
+        }
+    }
+}
+
+/// The shortest certain ending: the mirror image of [`cut_tail`].
+fn cut_head(h: &Hir) -> Hir {
+    if can_be_empty(h) {
+        return Hir::empty();
+    }
+    match h.kind() {
+        HirKind::Repetition(r) => {
+            Hir::concat(vec![cut_head(&r.sub), repeat((*r.sub).clone(), r.min - 1, Some(r.min - 1))])
+        }
+        HirKind::Concat(parts) => {
+            let first = parts.iter().position(|p| !can_be_empty(p)).unwrap_or(0);
+            let mut kept = vec![cut_head(&parts[first])];
+            kept.extend_from_slice(&parts[first + 1..]);
+            Hir::concat(kept)
+        }
+        HirKind::Alternation(arms) => Hir::alternation(arms.iter().map(cut_head).collect()),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Capture(_) => {
+            h.clone()
+        }
+    }
+}
+
+fn print(h: &Hir, out: &mut String) -> Result<(), String> {
+    match h.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(l) => l.0.iter().for_each(|b| print_byte(*b, out)),
+        HirKind::Class(Class::Bytes(class)) => {
+            let mut any = false;
+            out.push('[');
+            for r in class.ranges() {
+                any = true;
+                print_byte(r.start(), out);
+                if r.end() > r.start() {
+                    out.push('-');
+                    print_byte(r.end(), out);
+                }
+            }
+            out.push(']');
+            if !any {
+                return Err("contains an empty class".into());
+            }
+        }
+        HirKind::Class(Class::Unicode(_)) => return Err("contains a class of non-ASCII characters".into()),
+        HirKind::Repetition(r) => {
+            out.push_str("(?:");
+            print(&r.sub, out)?;
+            out.push(')');
+            match r.max {
+                Some(max) if max == r.min => out.push_str(&format!("{{{max}}}")),
+                Some(max) => out.push_str(&format!("{{{},{max}}}", r.min)),
+                None => out.push_str(&format!("{{{},}}", r.min)),
+            }
+        }
+        HirKind::Capture(c) => print(&c.sub, out)?,
+        HirKind::Concat(parts) => parts.iter().try_for_each(|p| print(p, out))?,
+        HirKind::Alternation(arms) => {
+            out.push_str("(?:");
+            for (i, arm) in arms.iter().enumerate() {
+                if i > 0 {
+                    out.push('|');
+                }
+                print(arm, out)?;
+            }
+            out.push(')');
+        }
+    }
+    Ok(())
+}
+
+fn print_byte(b: u8, out: &mut String) {
+    if b.is_ascii_alphanumeric() {
+        out.push(char::from(b));
+    } else {
+        out.push_str(&format!("\\x{b:02x}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, hs: &str, reach: Option<usize>) {
+        assert_eq!(derive(pattern, false), Ok(Trigger { hs: hs.into(), reach }), "{pattern}");
+    }
+
+    #[test]
+    fn tails_are_cut_and_heads_dropped() {
+        check("ACCT-[0-9]{6,10}", "ACCT\\x2d(?:[0-9]){5}[0-9]", Some(11));
+        check(r"\bab[0-9]*$", "ab", Some(2));
+        check("x(?:cd|e+)", "x(?:cd|e)", Some(3));
+        check("[a-f]{0,9}ab", "ab", Some(11));
+        check("[a-f]{2,9}ab", "[a-f][a-f]ab", Some(11));
+        check("(?:^|[^a-z])ssn(?:[^a-z]|$)", "ssn", Some(4));
+        check("a.*b", "a(?:[\\x00-\\x09\\x0b-\\xff]){0,}b", None);
+    }
+
+    #[test]
+    fn caseless_is_folded_into_classes() {
+        assert_eq!(derive("ab", true).unwrap().hs, "[Aa][Bb]");
+    }
+
+    #[test]
+    fn patterns_without_trigger() {
+        for (pattern, why) in
+            [("a*", "empty text"), ("(?:|a)", "empty text"), ("(", "unclosed"), ("[é]", "Unicode")]
+        {
+            let e = derive(pattern, false).unwrap_err();
+            assert!(e.contains(why), "{pattern}: {e}");
+        }
+    }
+}

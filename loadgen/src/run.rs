@@ -1,0 +1,217 @@
+//! A run: worker threads that send and check, one watching thread that measures the gateway and shows progress.
+//!
+//! Workers share nothing but a few counters; each has its own epoll, connections, numbers and histogram, merged at
+//! the end. All moments are nanoseconds since the common start.
+
+mod connection;
+mod pace;
+mod tally;
+mod worker;
+
+pub use pace::{Next, Pace};
+pub use tally::Tally;
+
+use crate::answers::Texts;
+use crate::plan::{Plan, Until};
+use crate::procfs::{self, CpuTimes, Rss};
+use crate::report::Report;
+use crate::requests::{Settings, Templates};
+use crate::os;
+use anyhow::{Context as _, Result, bail};
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Wrong answers after which a run gives up: the rest would say nothing new.
+pub const WRONG_MAX: u64 = 1_000;
+/// Between the threads' start and the first call.
+const HEAD_START: Duration = Duration::from_millis(20);
+
+/// What all threads of a run see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub plan: Plan,
+    pub templates: Templates,
+    pub texts: Option<Texts>,
+    pub start: Instant,
+    /// Calls answered so far, right or wrong, warm-up included.
+    pub answered: AtomicU64,
+    pub wrong: AtomicU64,
+    /// Longest latency since the last progress line, in nanoseconds.
+    pub slowest: AtomicU64,
+    pub stop: AtomicBool,
+}
+
+/// CPU time and answers of the measured process at one moment.
+struct Sample {
+    at: Instant,
+    answered: u64,
+    cpu: Option<CpuTimes>,
+}
+
+/// What the watching thread measured of `--pid`.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessUse {
+    /// The process.
+    pub pid: u32,
+    /// CPU time in the window.
+    pub cpu: Duration,
+    /// Length of the window.
+    pub window: Duration,
+    /// Answers in the window.
+    pub answered: u64,
+    /// Memory at the end.
+    pub rss: Rss,
+}
+
+/// Runs the plan to its end and returns the report. `Err` only if the run could not be started.
+pub fn run(plan: Plan) -> Result<Report> {
+    let templates = Templates::new(&Settings {
+        authority: &plan.authority,
+        target: &plan.target,
+        era: plan.era,
+        tool: &plan.tool,
+        argument_bytes: plan.argument_bytes,
+        plant_in: plan.plant_in,
+        headers: &plan.headers,
+        run: plan.run,
+    });
+    if let Some(pid) = plan.pid {
+        procfs::cpu_times(pid).context("--pid")?;
+    }
+    let shared = Arc::new(Shared {
+        templates,
+        texts: plan.expect_size.map(Texts::new),
+        start: Instant::now() + HEAD_START,
+        answered: AtomicU64::new(0),
+        wrong: AtomicU64::new(0),
+        slowest: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        plan,
+    });
+    let (done, finished) = mpsc::channel();
+    let mut workers = Vec::new();
+    for index in 0..shared.plan.threads {
+        let (shared, done) = (Arc::clone(&shared), done.clone());
+        let body = move || {
+            let result = worker::run(&shared, index);
+            if result.is_err() {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+            drop(done);
+            result
+        };
+        workers.push(thread::Builder::new().name(format!("load-{index}")).spawn(body)?);
+    }
+    drop(done);
+    let process = watch(&shared, &finished);
+    let mut total = Tally::new();
+    for worker in workers {
+        match worker.join() {
+            Ok(result) => total.merge(&result?),
+            Err(_) => bail!("a worker thread panicked"),
+        }
+    }
+    Ok(Report::new(&shared.plan, &total, process?))
+}
+
+/// Shows progress and samples `--pid` until all workers are done (their channel ends).
+fn watch(shared: &Shared, finished: &mpsc::Receiver<()>) -> Result<Option<ProcessUse>> {
+    let plan = &shared.plan;
+    let window_start = shared.start + plan.warmup;
+    let window_end = match plan.until {
+        Until::Elapsed(duration) => Some(window_start + duration),
+        Until::Requests(_) => None,
+    };
+    let mut first: Option<Sample> = None;
+    let mut last: Option<Sample> = None;
+    let mut progress = Progress::new(shared.start);
+    loop {
+        let boundary = if first.is_none() { Some(window_start) } else { window_end.filter(|_| last.is_none()) };
+        let wake = boundary.map_or(progress.next, |b| b.min(progress.next));
+        match finished.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = Instant::now();
+        if first.is_none() && now >= window_start {
+            first = Some(sample(shared)?);
+        } else if first.is_some() && last.is_none() && window_end.is_some_and(|end| now >= end) {
+            last = Some(sample(shared)?);
+        }
+        if now >= progress.next {
+            progress.show(shared, now);
+        }
+        if os::stopped() {
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    progress.end();
+    let Some(pid) = plan.pid else { return Ok(None) };
+    let last = match last {
+        Some(last) => last,
+        None => sample(shared)?,
+    };
+    let first = first.context("the run ended before the warm-up did; nothing was measured")?;
+    let (Some(before), Some(after)) = (first.cpu, last.cpu) else { return Ok(None) };
+    Ok(Some(ProcessUse {
+        pid,
+        cpu: after.since(&before),
+        window: last.at - first.at,
+        answered: last.answered - first.answered,
+        rss: procfs::rss(pid).context("--pid: the process ended during the run")?,
+    }))
+}
+
+fn sample(shared: &Shared) -> Result<Sample> {
+    let cpu = shared.plan.pid.map(procfs::cpu_times).transpose().context("--pid: the process ended during the run");
+    // A run must not leave its workers behind: they are told to stop before the error is passed on.
+    if cpu.is_err() {
+        shared.stop.store(true, Ordering::Relaxed);
+    }
+    Ok(Sample { at: Instant::now(), answered: shared.answered.load(Ordering::Relaxed), cpu: cpu? })
+}
+
+/// One line a second on standard error; rewritten in place on a terminal.
+struct Progress {
+    next: Instant,
+    start: Instant,
+    then: Instant,
+    answered: u64,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(start: Instant) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        Progress { next: start + Duration::from_secs(1), start, then: start, answered: 0, terminal }
+    }
+
+    fn show(&mut self, shared: &Shared, now: Instant) {
+        let answered = shared.answered.load(Ordering::Relaxed);
+        let slowest = Duration::from_nanos(shared.slowest.swap(0, Ordering::Relaxed));
+        let rps = (answered - self.answered) as f64 / (now - self.then).as_secs_f64();
+        let line = format!(
+            "{:>5.0} s {:>9.0} req/s  slowest {:>9.3} ms  wrong {}{}",
+            (now - self.start).as_secs_f64(),
+            rps,
+            slowest.as_secs_f64() * 1e3,
+            shared.wrong.load(Ordering::Relaxed),
+            if now < self.start + shared.plan.warmup { "  (warm-up)" } else { "" },
+        );
+        let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
+        // Progress that cannot be shown is no reason to end a measurement.
+        let _ = write!(std::io::stderr(), "{before}{line}{after}");
+        (self.answered, self.then) = (answered, now);
+        self.next += Duration::from_secs(1);
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
