@@ -103,9 +103,7 @@ impl CallRecord<'_> {
     /// Replaces `out` with the record's body: a JSON object without its end.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.extend_from_slice(b"{\"kind\":\"call\",\"timestamp\":\"");
-        write_timestamp(out, self.timestamp_ms);
-        out.push(b'"');
+        begin(out, "call", self.timestamp_ms);
         text(out, "trace_id", Some(self.trace_id), 64);
         text(out, "identity", Some(self.identity), 256);
         text(out, "mcp_server", self.server, 64);
@@ -150,9 +148,8 @@ impl CallRecord<'_> {
     /// particulars inside `intent`, so that a reader counting calls by their fields sees each call once.
     pub fn encode_intent(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.extend_from_slice(b"{\"kind\":\"intent\",\"timestamp\":\"");
-        write_timestamp(out, self.timestamp_ms);
-        out.extend_from_slice(b"\",\"intent\":{\"v\":1");
+        begin(out, "intent", self.timestamp_ms);
+        out.extend_from_slice(b",\"intent\":{\"v\":1");
         text(out, "trace_id", Some(self.trace_id), 64);
         text(out, "identity", Some(self.identity), 256);
         text(out, "mcp_server", self.server, 64);
@@ -165,61 +162,67 @@ impl CallRecord<'_> {
     }
 }
 
+/// Where a line stands: `(boot, core, seq)` is unique and never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// Names one run of the gateway, 16 hex digits.
+    pub boot: &'a str,
+    /// Worker.
+    pub core: usize,
+    /// Counts the lines of this worker's stream from 0.
+    pub seq: u64,
+}
+
 /// Appends what the writer adds to a record's body: position, place of the chain, end of line.
-pub fn finish(out: &mut Vec<u8>, core: usize, seq: u64) {
-    number(out, "core", core as u64);
-    number(out, "seq", seq);
+pub fn finish(out: &mut Vec<u8>, at: Position<'_>) {
+    out.extend_from_slice(b",\"boot\":\"");
+    out.extend_from_slice(at.boot.as_bytes());
+    out.push(b'"');
+    number(out, "core", at.core as u64);
+    number(out, "seq", at.seq);
     out.extend_from_slice(b",\"prev\":null}\n");
 }
 
-/// First line of a segment, padded to [`OPEN_LINE_BYTES`]. `uid` is 32 hex digits, unique for each file.
-pub fn open_line(out: &mut Vec<u8>, uid: &str, boot: &str, segment: u64, timestamp_ms: u64, core: usize, seq: u64) {
-    let start = out.len();
-    out.extend_from_slice(format!("{{\"kind\":\"open\",\"uid\":\"{uid}\",\"v\":1,\"timestamp\":\"").as_bytes());
+fn begin(out: &mut Vec<u8>, kind: &str, timestamp_ms: u64) {
+    out.extend_from_slice(b"{\"kind\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"timestamp\":\"");
     write_timestamp(out, timestamp_ms);
-    out.extend_from_slice(format!("\",\"boot\":\"{boot}\",\"segment\":{segment},\"pad\":\"").as_bytes());
-    let tail = format!("\",\"core\":{core},\"seq\":{seq},\"prev\":null}}\n");
-    let pad = OPEN_LINE_BYTES.saturating_sub(out.len() - start + tail.len());
+    out.push(b'"');
+}
+
+/// First line of a segment, padded to [`OPEN_LINE_BYTES`]. `uid` is 32 hex digits, unique for each file.
+pub fn open_line(out: &mut Vec<u8>, uid: &str, segment: u64, timestamp_ms: u64, at: Position<'_>) {
+    let start = out.len();
+    begin(out, "open", timestamp_ms);
+    text(out, "uid", Some(uid), 32);
+    number(out, "v", 1);
+    number(out, "segment", segment);
+    out.extend_from_slice(b",\"pad\":\"");
+    let mut tail = Vec::new();
+    finish(&mut tail, at);
+    let pad = OPEN_LINE_BYTES.saturating_sub(out.len() - start + 1 + tail.len());
     out.resize(out.len() + pad, b' ');
-    out.extend_from_slice(tail.as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(&tail);
 }
 
 /// Last line of a segment: how many lines it has before this one.
-pub fn seal_line(out: &mut Vec<u8>, boot: &str, segment: u64, lines: u64, timestamp_ms: u64, core: usize, seq: u64) {
-    out.extend_from_slice(b"{\"kind\":\"seal\",\"timestamp\":\"");
-    write_timestamp(out, timestamp_ms);
-    out.extend_from_slice(format!("\",\"boot\":\"{boot}\",\"segment\":{segment},\"lines\":{lines}").as_bytes());
-    finish(out, core, seq);
+pub fn seal_line(out: &mut Vec<u8>, segment: u64, lines: u64, timestamp_ms: u64, at: Position<'_>) {
+    begin(out, "seal", timestamp_ms);
+    number(out, "segment", segment);
+    number(out, "lines", lines);
+    finish(out, at);
 }
 
 /// Tells, in a new segment, of an older one that was not sealed: `torn_bytes` at its end were not a whole line and have
 /// been closed with LF.
-pub fn recovered_line(
-    out: &mut Vec<u8>,
-    file: &str,
-    torn_bytes: u64,
-    torn_sha256: Hash,
-    timestamp_ms: u64,
-    core: usize,
-    seq: u64,
-) {
-    out.extend_from_slice(b"{\"kind\":\"recovered\",\"timestamp\":\"");
-    write_timestamp(out, timestamp_ms);
-    out.push(b'"');
+pub fn recovered_line(out: &mut Vec<u8>, file: &str, torn: (u64, Hash), timestamp_ms: u64, at: Position<'_>) {
+    begin(out, "recovered", timestamp_ms);
     text(out, "file", Some(file), 128);
-    number(out, "torn_bytes", torn_bytes);
-    hash(out, "torn_sha256", &torn_sha256);
-    finish(out, core, seq);
-}
-
-/// Records that were lost although nothing may be lost silently: how many, and why.
-pub fn gap_line(out: &mut Vec<u8>, dropped: u64, why: &str, timestamp_ms: u64, core: usize, seq: u64) {
-    out.extend_from_slice(b"{\"kind\":\"gap\",\"timestamp\":\"");
-    write_timestamp(out, timestamp_ms);
-    out.push(b'"');
-    number(out, "dropped", dropped);
-    text(out, "why", Some(why), 128);
-    finish(out, core, seq);
+    number(out, "torn_bytes", torn.0);
+    hash(out, "torn_sha256", &torn.1);
+    finish(out, at);
 }
 
 fn name(out: &mut Vec<u8>, name: &str) {
@@ -385,7 +388,7 @@ mod tests {
         };
         let mut out = Vec::new();
         record.encode(&mut out);
-        finish(&mut out, 1, 7);
+        finish(&mut out, Position { boot: "b00t", core: 1, seq: 7 });
         assert!(out.is_ascii() && out.iter().filter(|b| **b == b'\n').count() == 1);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
         for key in ["trace_id", "identity", "mcp_server", "tool_name", "args_hash", "response_hash", "pii_redacted",
@@ -399,7 +402,7 @@ mod tests {
         assert_eq!((v["latency_ms"].as_f64(), v["seq"].as_u64()), (Some(1.234), Some(7)));
         assert_eq!(v["timestamp"], "2023-11-14T22:13:20.007Z");
         record.encode_intent(&mut out);
-        finish(&mut out, 1, 8);
+        finish(&mut out, Position { boot: "b00t", core: 1, seq: 8 });
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((v["kind"].as_str(), v["intent"]["identity"].as_str()), (Some("intent"), Some("anonymous")));
     }
@@ -418,19 +421,20 @@ mod tests {
         };
         let mut out = Vec::new();
         record.encode(&mut out);
-        finish(&mut out, usize::MAX, u64::MAX);
+        finish(&mut out, Position { boot: "0123456789abcdef", core: usize::MAX, seq: u64::MAX });
         assert!(out.len() <= LINE_BYTES_MAX, "{}", out.len());
     }
 
     #[test]
     fn segment_lines() {
         let mut out = Vec::new();
-        open_line(&mut out, "0123456789abcdef0123456789abcdef", "b00t", 3, 0, 1, 9);
+        let at = Position { boot: "b00t", core: 1, seq: 9 };
+        open_line(&mut out, "0123456789abcdef0123456789abcdef", 3, 0, at);
         assert!(out.len() >= OPEN_LINE_BYTES && out[..256].windows(8).any(|w| w == b"01234567"));
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((v["kind"].as_str(), v["timestamp"].as_str()), (Some("open"), Some("1970-01-01T00:00:00.000Z")));
         out.clear();
-        recovered_line(&mut out, "audit-x.ndjson", 5, Some([1; 32]), 951_782_400_000, 0, 1);
+        recovered_line(&mut out, "audit-x.ndjson", (5, Some([1; 32])), 951_782_400_000, at);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((v["torn_bytes"].as_u64(), v["timestamp"].as_str()), (Some(5), Some("2000-02-29T00:00:00.000Z")));
     }

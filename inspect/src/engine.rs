@@ -9,6 +9,7 @@
 //! Invariants: a rule's trigger fires for every text the rule accepts (by construction, see `trigger`); no input
 //! makes a stage panic; the work for one hit is bounded by the rule's longest match.
 
+use crate::digits;
 use crate::hs::{self, Database, Expression, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
 use crate::rules::{self, Boundary, Confidence, Form, MATCH_LENGTH_MAX, Rule, TriggerSource};
@@ -31,6 +32,11 @@ pub struct RuleIdx(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerIdx(pub u16);
 
+/// Database of the triggers that run over the whole text.
+const ANYWHERE: usize = 0;
+/// Database of those that run where digits are dense.
+const DENSE: usize = 1;
+
 /// Rejected candidates tried within one window before it is given up: bounds the work for one hit.
 const CANDIDATES_MAX: usize = 64;
 
@@ -39,6 +45,9 @@ const VALUE_SLACK: usize = 16;
 
 /// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `--key v` is not one.
 const ASSIGN: &str = r#"(?:\\?["'`\]]){0,2}[ \t]{0,8}(?:=>|:=|={1,3}|:)[ \t]{0,8}(?:\\?["'`(]){0,2}"#;
+
+/// Most bytes of [`ASSIGN`] before its `=` or `:`.
+const ASSIGN_LEAD_MAX: usize = 12;
 
 /// Why an engine cannot be built. Each is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,6 +176,8 @@ struct Exact {
     reach: usize,
     /// Longest match looked at.
     length_max: usize,
+    /// For keyed rules: `=` or `:` must follow a hit within this many bytes. Saves a search at each mere mention.
+    assign_within: Option<usize>,
 }
 
 struct Keyed {
@@ -182,6 +193,8 @@ pub struct Engine {
     databases: Vec<Database>,
     text_rules: Vec<Vec<RuleIdx>>,
     key_rules: Vec<Vec<RuleIdx>>,
+    #[cfg(test)]
+    patterns: Vec<String>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -255,20 +268,23 @@ impl Engine {
         len: usize,
         hits: &mut Hits,
     ) -> Result<(), Flood> {
-        for db in &self.databases {
-            let Hits { items, cap } = &mut *hits;
-            let flow = hs::scan(db, &mut scratch.hs, padded, len, |id, end| {
+        let Hits { items, cap } = &mut *hits;
+        let mut scan = |db: usize, from: usize, to: usize| -> bool {
+            let Some(db) = self.databases.get(db) else { return true };
+            let flow = hs::scan(db, &mut scratch.hs, &padded[from..], to - from, |id, end| {
                 if items.len() >= *cap {
                     return ControlFlow::Break(());
                 }
-                items.push(Hit { end, trigger: TriggerIdx(id as u16) });
+                items.push(Hit { end: from as u32 + end, trigger: TriggerIdx(id as u16) });
                 ControlFlow::Continue(())
             });
             // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
             debug_assert!(flow.is_ok(), "{flow:?}");
-            if flow != Ok(ControlFlow::Continue(())) {
-                return Err(Flood);
-            }
+            flow == Ok(ControlFlow::Continue(()))
+        };
+        let finished = scan(ANYWHERE, 0, len) && digits::zones(&padded[..len], |from, to| scan(DENSE, from, to));
+        if !finished {
+            return Err(Flood);
         }
         hits.items.sort_unstable();
         Ok(())
@@ -305,6 +321,12 @@ impl Engine {
         }
         let low = from.max(hit_end.saturating_sub(exact.reach));
         let high = text.len().min(hit_end.saturating_add(exact.length_max));
+        if let Some(within) = exact.assign_within {
+            let ahead = &text.as_bytes()[hit_end..text.len().min(hit_end + within)];
+            if memchr::memchr2(b'=', b':', ahead).is_none() {
+                return nothing;
+            }
+        }
         let cache = scratch.caches[index * 3].get_or_insert_with(|| exact.text.create_cache());
         match search(spec, &exact.text, exact.group, cache, text, low..high, hit_end) {
             Some(m) => Confirmed { found: Some(m), scanned_to: m.end.max(m.start + 1) },
@@ -627,27 +649,44 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     if !errors.is_empty() {
         return None;
     }
-    let expressions: Vec<Expression<'_>> = triggers
-        .iter()
-        .enumerate()
-        .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
-        .collect();
-    match Database::compile(&expressions) {
-        Ok(db) => Some(Engine { rules, exact, databases: vec![db], text_rules, key_rules }),
-        Err(HsError::Pattern { index, message }) => {
-            let users = text_rules[index].iter().chain(&key_rules[index]);
-            for rule in users {
-                let rule = rules[usize::from(rule.0)].id.clone();
-                let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
-                errors.push(EngineError::Rule { rule, reason });
-            }
-            None
+    let mut databases = Vec::new();
+    for group in [ANYWHERE, DENSE] {
+        let members: Vec<usize> = (0..triggers.len())
+            .filter(|i| {
+                let mut users = text_rules[*i].iter().chain(&key_rules[*i]);
+                let dense = users.all(|r| rules[usize::from(r.0)].dense_digits);
+                dense == (group == DENSE)
+            })
+            .collect();
+        let expressions: Vec<Expression<'_>> =
+            members.iter().map(|i| Expression { pattern: &triggers[*i].hs, flags: 0, id: *i as u32 }).collect();
+        if members.is_empty() {
+            continue; // all of them are switched off
         }
-        Err(e) => {
-            errors.push(e.into());
-            None
+        match Database::compile(&expressions) {
+            Ok(db) => databases.push(db),
+            Err(HsError::Pattern { index, message }) => {
+                for rule in text_rules[members[index]].iter().chain(&key_rules[members[index]]) {
+                    let rule = rules[usize::from(rule.0)].id.clone();
+                    let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
+                    errors.push(EngineError::Rule { rule, reason });
+                }
+            }
+            Err(e) => errors.push(e.into()),
         }
     }
+    if !errors.is_empty() {
+        return None;
+    }
+    Some(Engine {
+        rules,
+        exact,
+        databases,
+        text_rules,
+        key_rules,
+        #[cfg(test)]
+        patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
+    })
 }
 
 type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
@@ -655,9 +694,9 @@ type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
 fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let (text, key) = match &rule.form {
         Form::Pattern(pattern) => (pattern.clone(), None),
-        Form::Keyed { key, value } => {
+        Form::Keyed { key, value, in_text } => {
             let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
-            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value)))
+            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
         }
     };
     let hir = trigger::parse(&text, rule.caseless)?;
@@ -670,12 +709,17 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let mut in_text = Vec::new();
     let mut in_key = None;
     let mut reach = 0;
+    let mut assign_within = None;
     match key {
-        Some((key, _)) => {
-            let t = trigger::derive(&format!("(?i:{key}){ASSIGN}"), false)?;
+        Some((key, _, also_text)) => {
+            let t = trigger::of_key(key)?;
+            let key_max = trigger::parse(key, true)?.properties().maximum_len().unwrap_or(length_max);
             reach = t.reach.unwrap_or(length_max);
-            in_text.push(t);
-            in_key = Some(trigger::derive(&format!("(?i:{key})"), false)?);
+            assign_within = Some(key_max + ASSIGN_LEAD_MAX);
+            if also_text {
+                in_text.push(t.clone());
+            }
+            in_key = Some(t);
         }
         None => {
             for source in &rule.triggers {
@@ -695,13 +739,15 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     }
     let (regex, group) = exact_regex(&text, rule.caseless)?;
     let keyed = match key {
-        Some((key, value)) => {
+        Some((key, value, _)) => {
+            // As in text, where an assignment follows, nothing may stand behind the name.
+            let key = exact_regex(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
             let (value, group) = exact_regex(value, rule.caseless)?;
-            Some(Keyed { key: exact_regex(key, true)?.0, value, group })
+            Some(Keyed { key, value, group })
         }
         None => None,
     };
-    Ok((Exact { text: regex, group, keyed, reach, length_max }, in_text, in_key))
+    Ok((Exact { text: regex, group, keyed, reach, length_max, assign_within }, in_text, in_key))
 }
 
 /// Compiles for searching bytes with ASCII classes; returns the index of the group `secret` (0 without one).

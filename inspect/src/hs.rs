@@ -343,11 +343,11 @@ mod tests {
         let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
         let padded = [b'a', b'b'].repeat(64);
         let mut n = 0;
-        scan(&db, &mut scratch, &padded, 5, |_, _| {
+        let flow = scan(&db, &mut scratch, &padded, 5, |_, _| {
             n += 1;
             ControlFlow::Continue(())
-        })
-        .unwrap();
+        });
+        assert_eq!(flow, Ok(ControlFlow::Continue(())));
         assert_eq!(n, 2);
     }
 

@@ -4,8 +4,10 @@
 //! configuration's own); [`Engine::triggers`] is the cheap first look, [`Engine::confirm`] the exact second one.
 //! This crate does no I/O and has no clock; it knows `core`'s configuration types and nothing of `net`.
 
+mod digits;
 mod engine;
 mod hs;
+pub mod message;
 mod overlap;
 mod rules;
 mod trigger;

@@ -71,6 +71,8 @@ pub struct Rule {
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
+    /// The trigger cannot fire without many digits close together: see `digits`.
+    pub(crate) dense_digits: bool,
     pub(crate) validator: Option<Validator>,
     pub(crate) entropy: f32,
     pub(crate) placeholders: bool,
@@ -98,7 +100,12 @@ pub(crate) enum Form {
     /// By its own format.
     Pattern(String),
     /// By a name in front of it: `key = value` in text, or a JSON member.
-    Keyed { key: String, value: String },
+    Keyed {
+        key: String,
+        value: String,
+        /// Also `key = value` inside a text.
+        in_text: bool,
+    },
 }
 
 /// Where a rule's trigger comes from.
@@ -138,9 +145,12 @@ struct RawRule {
     pattern: Option<String>,
     key: Option<String>,
     value: Option<String>,
+    in_text: Option<bool>,
     trigger: Option<String>,
     #[serde(default)]
     triggers: Vec<String>,
+    #[serde(default)]
+    dense_digits: bool,
     #[serde(default)]
     caseless: bool,
     validator: Option<Validator>,
@@ -198,7 +208,7 @@ pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
 fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Rule, String> {
     let form = match (raw.pattern, raw.key, raw.value) {
         (Some(pattern), None, None) => Form::Pattern(pattern),
-        (None, Some(key), Some(value)) => Form::Keyed { key, value },
+        (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
         _ => return Err("needs either `pattern`, or `key` and `value`".into()),
     };
     let mut triggers = Vec::new();
@@ -235,6 +245,7 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         form,
         caseless: raw.caseless,
         triggers,
+        dense_digits: raw.dense_digits,
         validator: raw.validator,
         entropy: raw.entropy,
         boundary: raw.boundary.unwrap_or(Boundary::Word),
@@ -258,6 +269,7 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],
+        dense_digits: false,
         validator: None,
         entropy: 0.0,
         placeholders: false,

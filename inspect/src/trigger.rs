@@ -7,7 +7,7 @@
 //! that both engines see the same classes. Runs at start-up only.
 
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Class, ClassBytes, Hir, HirKind, Look, Repetition};
 
 /// A trigger in Hyperscan's syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +44,46 @@ pub(crate) fn derive(pattern: &str, caseless: bool) -> Result<Trigger, String> {
     Ok(Trigger { hs, reach })
 }
 
-/// A hand-written trigger: only assertions are dropped.
+/// A hand-written trigger, as it is; `^` means the start of the scanned buffer.
 pub(crate) fn whole(pattern: &str, caseless: bool) -> Result<Trigger, String> {
-    let h = without_assertions(&parse(pattern, caseless)?);
+    let h = parse(pattern, caseless)?;
     let mut hs = String::new();
     print(&h, &mut hs)?;
     Ok(Trigger { hs, reach: h.properties().maximum_len() })
+}
+
+/// The trigger of a key: cut where its variable part begins, so that mostly a literal remains.
+pub(crate) fn of_key(key: &str) -> Result<Trigger, String> {
+    let prefix = cut_tail(&without_assertions(&parse(key, true)?));
+    let core = cut_head(&cut_variable(&prefix));
+    if core.properties().minimum_len().unwrap_or(0) < 3 {
+        return Err("a key needs at least three fixed characters".into());
+    }
+    let mut hs = String::new();
+    print(&core, &mut hs)?;
+    Ok(Trigger { hs, reach: prefix.properties().maximum_len() })
+}
+
+/// Drops everything from the first wide gap (`[a-z_]{0,16}`) that has at least four bytes before it.
+fn cut_variable(h: &Hir) -> Hir {
+    match h.kind() {
+        HirKind::Alternation(arms) => Hir::alternation(arms.iter().map(cut_variable).collect()),
+        HirKind::Concat(parts) => {
+            let mut kept = Vec::new();
+            let mut fixed = 0;
+            for part in parts {
+                let min = part.properties().minimum_len().unwrap_or(0);
+                let gap = part.properties().maximum_len().is_none_or(|max| max > min + 4);
+                if gap && min == 0 && fixed >= 4 {
+                    break;
+                }
+                fixed += min;
+                kept.push(cut_variable(part));
+            }
+            Hir::concat(kept)
+        }
+        _ => h.clone(),
+    }
 }
 
 fn without_assertions(h: &Hir) -> Hir {
@@ -115,15 +149,29 @@ fn cut_head(h: &Hir) -> Hir {
     }
 }
 
+fn byte_class(class: &Class) -> Option<ClassBytes> {
+    match class {
+        Class::Bytes(class) => Some(class.clone()),
+        Class::Unicode(class) => class.to_byte_class(),
+    }
+}
+
 fn print(h: &Hir, out: &mut String) -> Result<(), String> {
     match h.kind() {
-        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Empty => {}
+        HirKind::Look(Look::Start) => out.push('^'),
+        HirKind::Look(_) => return Err("a trigger can only assert `^`".into()),
         HirKind::Literal(l) => l.0.iter().for_each(|b| print_byte(*b, out)),
-        HirKind::Class(Class::Bytes(class)) => {
-            let mut any = false;
+        HirKind::Class(class) => {
+            // The parser joins single literals into Unicode classes even when it parses bytes.
+            let Some(class) = byte_class(class) else {
+                return Err("contains a class of non-ASCII characters".into());
+            };
+            if class.ranges().is_empty() {
+                return Err("contains an empty class".into());
+            }
             out.push('[');
             for r in class.ranges() {
-                any = true;
                 print_byte(r.start(), out);
                 if r.end() > r.start() {
                     out.push('-');
@@ -131,11 +179,7 @@ fn print(h: &Hir, out: &mut String) -> Result<(), String> {
                 }
             }
             out.push(']');
-            if !any {
-                return Err("contains an empty class".into());
-            }
         }
-        HirKind::Class(Class::Unicode(_)) => return Err("contains a class of non-ASCII characters".into()),
         HirKind::Repetition(r) => {
             out.push_str("(?:");
             print(&r.sub, out)?;
@@ -193,6 +237,14 @@ mod tests {
     #[test]
     fn caseless_is_folded_into_classes() {
         assert_eq!(derive("ab", true).unwrap().hs, "[Aa][Bb]");
+    }
+
+    #[test]
+    fn keys_are_cut_at_gaps() {
+        let hs = |key| of_key(key).map(|t| t.hs);
+        assert_eq!(hs("acme[a-z_]{0,16}(?:key|token)"), Ok("[Aa][Cc][Mm][Ee]".into()));
+        assert_eq!(hs("ab[a-z]{0,16}x"), Ok("[Aa][Bb](?:[A-Za-z]){0,16}[Xx]".into()));
+        assert!(hs("a?b").is_err());
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub(crate) enum Validator {
     Generic,
     /// Credentials of an HTTP `Basic` header: decodes to `user:password`.
     Basic,
+    /// Discord bot token: its first part is a decimal user id in Base64.
+    Discord,
+    /// Value of a JSON member called password: no type name, variable, reference or sentence.
+    PasswordField,
     /// Password inside a URL or connection string: not a variable or a placeholder.
     Password,
 }
@@ -78,6 +82,8 @@ impl Validator {
             Validator::Crc32Base62 => secret::crc32_base62(span),
             Validator::Generic => secret::generic(span),
             Validator::Basic => secret::basic(span),
+            Validator::Discord => secret::discord(span),
+            Validator::PasswordField => secret::password_field(span),
             Validator::Password => secret::password(span),
         }
     }

@@ -93,7 +93,10 @@ mod tests {
                     assert_eq!((text.len(), &value["id"]), (size, &Value::from("a-1")));
                     assert!(text.starts_with("mark-"));
                     assert!(is_concatenation(&body, &texts.answer(era, br#""a-1""#, &mark, seq, None)));
-                    assert!(!is_concatenation(&body[..body.len() - 1], &texts.answer(era, br#""a-1""#, &mark, seq, None)));
+                    assert!(!is_concatenation(
+                        &body[..body.len() - 1],
+                        &texts.answer(era, br#""a-1""#, &mark, seq, None)
+                    ));
                     let phrase = Plant::of(seq).phrase(seq);
                     let body = texts.answer(era, b"1", &mark, seq, Some(&phrase)).concat();
                     let value: Value = serde_json::from_slice(&body).expect("JSON");

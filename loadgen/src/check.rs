@@ -165,10 +165,8 @@ pub fn initialized(head: &Head, buf: &[u8], body: &[u8]) -> Result<(), Wrong> {
     with_message(head, buf, body, br#""init""#, |json| {
         let message = parse(json)?;
         judge_envelope(&message, br#""init""#)?;
-        let result: Value = message
-            .result
-            .and_then(|r| serde_json::from_str(r.get()).ok())
-            .ok_or(Wrong::NotJsonRpc)?;
+        let result: Value =
+            message.result.and_then(|r| serde_json::from_str(r.get()).ok()).ok_or(Wrong::NotJsonRpc)?;
         if result["protocolVersion"].is_string() { Ok(()) } else { Err(Wrong::NotJsonRpc) }
     })
 }
@@ -251,20 +249,26 @@ fn judge_envelope(message: &Message<'_>, id: &[u8]) -> Result<(), Wrong> {
 fn judge_text(text: &str, want: &Want<'_>) -> Result<(), Wrong> {
     let Some(texts) = want.texts else {
         // Another server than ours: the marker must be somewhere in its text.
-        let value_there = want.expect == Expect::Redacted || want.planted.is_none_or(|[_, v, _]| text.contains(v.as_str()));
+        let value_there =
+            want.expect == Expect::Redacted || want.planted.is_none_or(|[_, v, _]| text.contains(v.as_str()));
         return match (contains(text.as_bytes(), want.marker), value_there) {
             (false, _) => Err(Wrong::Marker),
             (true, false) => Err(Wrong::Changed),
             (true, true) => Ok(()),
         };
     };
-    let rest = text.as_bytes().strip_prefix(want.marker).and_then(|r| r.strip_prefix(b"\n")).ok_or(Wrong::Marker)?;
+    let rest =
+        text.as_bytes().strip_prefix(want.marker).and_then(|r| r.strip_prefix(b"\n")).ok_or(Wrong::Marker)?;
     let [head, tail] = texts.plain(want.seq);
     let Some([before, value, after]) = want.planted else {
         if text.len() != texts.size() {
             return Err(Wrong::Size { got: text.len(), want: texts.size() });
         }
-        return if is_concatenation(rest, &[head.as_bytes(), tail.as_bytes()]) { Ok(()) } else { Err(Wrong::Text) };
+        return if is_concatenation(rest, &[head.as_bytes(), tail.as_bytes()]) {
+            Ok(())
+        } else {
+            Err(Wrong::Text)
+        };
     };
     let strip = |outer: &str, inner: &str| [outer.as_bytes(), inner.as_bytes()].concat();
     let there = rest
@@ -343,8 +347,17 @@ mod tests {
     const SIZE: usize = 1024;
 
     /// Judges `body` as the answer to call `seq` with the given id.
-    fn judge(media: &str, body: &[u8], id: &str, seq: u64, plant: bool, expect: Expect, known: bool) -> Result<(), Wrong> {
-        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n", body.len());
+    fn judge(
+        media: &str,
+        body: &[u8],
+        id: &str,
+        seq: u64,
+        plant: bool,
+        expect: Expect,
+        known: bool,
+    ) -> Result<(), Wrong> {
+        let mut bytes =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n", body.len());
         bytes.push_str(std::str::from_utf8(body).expect("text"));
         let mut reader = Reader::new(Side::Response);
         reader.advance(bytes.as_bytes()).expect("framed").expect("complete");
@@ -368,9 +381,21 @@ mod tests {
     }
 
     fn check(body: &str, id: &str, want: Result<(), Wrong>) {
-        assert_eq!(judge("application/json", body.as_bytes(), id, 3, false, Expect::Verbatim, true), want, "{body}");
+        assert_eq!(
+            judge("application/json", body.as_bytes(), id, 3, false, Expect::Verbatim, true),
+            want,
+            "{body}"
+        );
         let stream = format!(": hello\n\nevent: message\ndata: {body}\n\n");
-        let got = judge("text/event-stream; charset=utf-8", stream.as_bytes(), id, 3, false, Expect::Verbatim, true);
+        let got = judge(
+            "text/event-stream; charset=utf-8",
+            stream.as_bytes(),
+            id,
+            3,
+            false,
+            Expect::Verbatim,
+            true,
+        );
         assert_eq!(got, want, "as an event: {body}");
     }
 
@@ -399,13 +424,20 @@ mod tests {
         check(&good.replace("complete", "input_required"), "7", Err(Wrong::NoText));
         check(&good[..good.len() - 1], "7", Err(Wrong::NotJsonRpc));
         check(&good.replace("\"id\":7", "\"id\":7,\"id\":7"), "7", Err(Wrong::NotJsonRpc));
-        check(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"x"}}"#, "7", Err(Wrong::RpcError(-32020)));
+        check(
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"x"}}"#,
+            "7",
+            Err(Wrong::RpcError(-32020)),
+        );
     }
 
     #[test]
     fn streams() {
-        let (good, note) = (sent("7", 3, false), r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
-        let run = |stream: String| judge("text/event-stream", stream.as_bytes(), "7", 3, false, Expect::Verbatim, true);
+        let (good, note) =
+            (sent("7", 3, false), r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
+        let run = |stream: String| {
+            judge("text/event-stream", stream.as_bytes(), "7", 3, false, Expect::Verbatim, true)
+        };
         assert_eq!(run(format!("data: {note}\n\ndata: {good}\n\n")), Ok(()));
         assert_eq!(run(format!("data: {note}\n\n")), Err(Wrong::NoAnswer));
         assert_eq!(run(format!("data: {good}\n\ndata: {good}\n\n")), Err(Wrong::SeveralAnswers));
@@ -419,16 +451,25 @@ mod tests {
     fn planted_values() {
         for seq in 0..6 {
             let ([_, value, _], body) = (Plant::of(seq).phrase(seq), sent("7", seq, true));
-            let run = |body: &str, expect| judge("application/json", body.as_bytes(), "7", seq, true, expect, true);
+            let run =
+                |body: &str, expect| judge("application/json", body.as_bytes(), "7", seq, true, expect, true);
             assert_eq!(run(&body, Expect::Verbatim), Ok(()));
             assert_eq!(run(&body, Expect::Redacted), Err(Wrong::Leaked));
             let redacted = body.replace(&value, "[REDACTED]");
             assert_eq!(run(&redacted, Expect::Redacted), Ok(()));
             assert_eq!(run(&redacted, Expect::Verbatim), Err(Wrong::Changed));
-            let escaped = body.replace(&value, &value.chars().map(|c| format!("\\u{:04x}", c as u32)).collect::<String>());
+            let escaped = body
+                .replace(&value, &value.chars().map(|c| format!("\\u{:04x}", c as u32)).collect::<String>());
             assert_eq!(run(&escaped, Expect::Redacted), Err(Wrong::Leaked));
-            assert_eq!(run(&redacted.replace("resultType\":\"complete\",", "resultType\":\"complete\",\"x\":1,"), Expect::Redacted), Ok(()));
-            let foreign = |expect| judge("application/json", redacted.as_bytes(), "7", seq, true, expect, false);
+            assert_eq!(
+                run(
+                    &redacted.replace("resultType\":\"complete\",", "resultType\":\"complete\",\"x\":1,"),
+                    Expect::Redacted
+                ),
+                Ok(())
+            );
+            let foreign =
+                |expect| judge("application/json", redacted.as_bytes(), "7", seq, true, expect, false);
             assert_eq!((foreign(Expect::Redacted), foreign(Expect::Verbatim)), (Ok(()), Err(Wrong::Changed)));
             let too_much = body.replace(&format!(" {value} "), " [REDACTED]");
             assert_eq!(run(&too_much, Expect::Redacted), Err(Wrong::Text));

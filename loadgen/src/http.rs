@@ -275,7 +275,10 @@ impl Reader {
         match self.side {
             Side::Response => {
                 let code = bytes.strip_prefix(b"HTTP/1.1 ").ok_or(FramingError::StartLine)?;
-                if code.len() < 3 || !code[..3].iter().all(u8::is_ascii_digit) || code.get(3).is_some_and(|&b| b != b' ') {
+                if code.len() < 3
+                    || !code[..3].iter().all(u8::is_ascii_digit)
+                    || code.get(3).is_some_and(|&b| b != b' ')
+                {
                     return Err(FramingError::StartLine);
                 }
                 self.head.status = code[..3].iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
@@ -296,17 +299,18 @@ impl Reader {
 
     fn head_complete(&mut self, buf: &[u8]) -> Result<(), FramingError> {
         let head = &self.head;
-        let mut lengths = head.values(buf, "content-length");
-        let length = lengths.next();
-        if lengths.next().is_some() {
+        let one = |name| {
+            let mut values = head.values(buf, name);
+            (values.next(), values.next().is_none())
+        };
+        let (length, one_length) = one("content-length");
+        let (encoding, one_encoding) = one("transfer-encoding");
+        if !one_length {
             return Err(FramingError::Length);
         }
-        let mut encodings = head.values(buf, "transfer-encoding");
-        let encoding = encodings.next();
-        let one_encoding = encodings.next().is_none();
-        let close = head.values(buf, "connection").any(|v| {
-            v.split(|&b| b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close"))
-        });
+        let close = head
+            .values(buf, "connection")
+            .any(|v| v.split(|&b| b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close")));
         let bodyless = self.side == Side::Response && matches!(head.status, 100..=199 | 204 | 304);
         let start = self.at;
         self.stage = match (length, encoding) {
@@ -388,9 +392,16 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, "hello");
         check("HTTP/1.1 202 Accepted\r\nContent-length:0\r\n\r\n", 202, "");
         check("HTTP/1.1 204 No Content\r\n\r\n", 204, "");
-        check("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n, my world\n\r\n0\r\n\r\n", 200,
-            "hello, my world\n");
-        check("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\r\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n", 200, "\r");
+        check(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n5\r\nhello\r\nB;x=y\r\n, my world\n\r\n0\r\n\r\n",
+            200,
+            "hello, my world\n",
+        );
+        check(
+            "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\r\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n",
+            200,
+            "\r",
+        );
     }
 
     #[test]
@@ -422,7 +433,10 @@ mod tests {
         let mut reader = Reader::new(Side::Request);
         assert_eq!(reader.advance(bytes), Ok(Some(bytes.len())));
         let head = reader.head();
-        assert_eq!((&bytes[head.method.clone()], &bytes[head.target.clone()]), (&b"POST"[..], &b"/mcp/crm"[..]));
+        assert_eq!(
+            (&bytes[head.method.clone()], &bytes[head.target.clone()]),
+            (&b"POST"[..], &b"/mcp/crm"[..])
+        );
         assert_eq!(head.header(bytes, "mcp-name"), Some(&b"echo"[..]));
         assert!(head.content_type_is(bytes, "application/json") && head.close);
         assert_eq!(reader.body(bytes), b"{}");

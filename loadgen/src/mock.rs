@@ -146,7 +146,7 @@ impl Connection {
                 Ok(Fill::More) => false,
                 Ok(Fill::End) | Err(_) => return Next::Close,
             };
-            self.answer_all(server);
+            let more = self.answer_all(server);
             if self.flush().is_err() {
                 return Next::Close;
             }
@@ -154,7 +154,7 @@ impl Connection {
             if self.closing && !blocked {
                 return Next::Close;
             }
-            if blocked || drained {
+            if blocked || (drained && !more) {
                 return Next::Wait;
             }
         }
@@ -181,12 +181,14 @@ impl Connection {
         }
     }
 
-    fn answer_all(&mut self, server: &mut Server) {
+    /// Answers every complete request, or as many as there is room for: `true` if some may be left.
+    fn answer_all(&mut self, server: &mut Server) -> bool {
         let mut start = 0;
-        while !self.closing && self.out.len() < OUT_BYTES_MAX {
+        let mut more = true;
+        while more && !self.closing && self.out.len() < OUT_BYTES_MAX {
             let buf = &self.input[start..self.filled];
             match self.reader.advance(buf) {
-                Ok(None) => break,
+                Ok(None) => more = false,
                 Ok(Some(end)) => {
                     self.closing = self.reader.head().close;
                     server.respond(self.reader.head(), buf, self.reader.body(buf), &mut self.out);
@@ -203,6 +205,7 @@ impl Connection {
             self.input.copy_within(start..self.filled, 0);
             self.filled -= start;
         }
+        more
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -35,24 +35,57 @@ impl Rng {
 }
 
 const SUBJECTS: &[&str] = &[
-    "The quarterly report", "A delayed container", "The support team", "Our café in Zürich", "The maintenance window",
-    "The new pricing page", "A customer from Köln", "The warehouse manager", "The nightly import", "This ticket",
-    "The second draft", "An open invoice", "The onboarding guide", "The search index", "The field engineer",
+    "The quarterly report",
+    "A delayed container",
+    "The support team",
+    "Our café in Zürich",
+    "The maintenance window",
+    "The new pricing page",
+    "A customer from Köln",
+    "The warehouse manager",
+    "The nightly import",
+    "This ticket",
+    "The second draft",
+    "An open invoice",
+    "The onboarding guide",
+    "The search index",
+    "The field engineer",
 ];
 const VERBS: &[&str] = &[
-    "explains why", "was moved because", "confirms that", "still claims that", "shows how", "assumes that",
-    "was reopened after", "depends on whether", "does not mention that", "was approved since",
+    "explains why",
+    "was moved because",
+    "confirms that",
+    "still claims that",
+    "shows how",
+    "assumes that",
+    "was reopened after",
+    "depends on whether",
+    "does not mention that",
+    "was approved since",
 ];
 const REST: &[&str] = &[
-    "the delivery to the harbour took longer than planned", "two of the pumps were replaced in spring",
-    "the discount applies to annual plans only", "the translation of the manual is missing a chapter",
-    "nobody had checked the \"draft\" flag", "the numbers for March were counted twice",
-    "the backup finished within the hour", "the label on the crate was smudged",
-    "stock in the northern region is running low", "the old form is kept until the end of the year",
-    "the answer should be read by a person first", "both sides agreed on a later date",
+    "the delivery to the harbour took longer than planned",
+    "two of the pumps were replaced in spring",
+    "the discount applies to annual plans only",
+    "the translation of the manual is missing a chapter",
+    "nobody had checked the \"draft\" flag",
+    "the numbers for March were counted twice",
+    "the backup finished within the hour",
+    "the label on the crate was smudged",
+    "stock in the northern region is running low",
+    "the old form is kept until the end of the year",
+    "the answer should be read by a person first",
+    "both sides agreed on a later date",
 ];
-const CUSTOMERS: &[&str] =
-    &["Harbour Tools", "Nordlicht Optik", "Blue Kettle", "Atelier Müller", "Fernweh Travel", "Quarry & Sons", "Paper Mill 9"];
+const CUSTOMERS: &[&str] = &[
+    "Harbour Tools",
+    "Nordlicht Optik",
+    "Blue Kettle",
+    "Atelier Müller",
+    "Fernweh Travel",
+    "Quarry & Sons",
+    "Paper Mill 9",
+];
 const STATUSES: &[&str] = &["open", "shipped", "delivered", "returned", "on hold", "cancelled"];
 const CURRENCIES: &[&str] = &["EUR", "USD", "CHF", "GBP", "SEK"];
 
@@ -113,7 +146,7 @@ pub fn row(rng: &mut Rng) -> String {
 /// Clean text of `len` bytes, unescaped: prose for even variants, JSON rows for odd ones.
 pub fn text(seed: u64, variant: u64, len: usize) -> String {
     let mut rng = Rng::new(seed ^ (variant + 1).wrapping_mul(0xa076_1d64_78bd_642f));
-    if variant % 2 == 0 { prose(&mut rng, len) } else { rows(&mut rng, len) }
+    if variant.is_multiple_of(2) { prose(&mut rng, len) } else { rows(&mut rng, len) }
 }
 
 /// The inside of a JSON string literal with the meaning of `text`.
@@ -175,7 +208,8 @@ fn card(rng: &mut Rng) -> String {
         })
         .sum();
     digits.push(((10 - sum % 10) % 10) as u8);
-    let groups: Vec<String> = digits.chunks(4).map(|g| g.iter().map(|d| char::from(b'0' + d)).collect()).collect();
+    let groups: Vec<String> =
+        digits.chunks(4).map(|g| g.iter().map(|d| char::from(b'0' + d)).collect()).collect();
     groups.join(" ")
 }
 

@@ -96,7 +96,10 @@ impl Plan {
             args.requests.is_none_or(|n| n >= args.threads as u64),
             "--requests: must be at least one for each thread".to_owned(),
         );
-        require(seconds(duration) && duration > 0.0, format!("--duration {duration}: must be above 0, up to {SECONDS_MAX}"));
+        require(
+            seconds(duration) && duration > 0.0,
+            format!("--duration {duration}: must be above 0, up to {SECONDS_MAX}"),
+        );
         require(seconds(args.warmup), format!("--warmup {}: must be 0..={SECONDS_MAX}", args.warmup));
         require(
             (0.01..=600.0).contains(&args.timeout),
@@ -132,7 +135,10 @@ impl Plan {
             Err(e) => require(false, format!("--url {}: {e}", args.url)),
             Ok(e) => require(
                 e.addr.ip().is_loopback() || args.allow_remote,
-                format!("--url {}: not this machine; add --allow-remote if the target is yours to load", args.url),
+                format!(
+                    "--url {}: not this machine; add --allow-remote if the target is yours to load",
+                    args.url
+                ),
             ),
         }
         let Some(endpoint) = endpoint.ok().filter(|_| mistakes.is_empty()) else { return Err(mistakes) };
@@ -167,10 +173,16 @@ impl Plan {
 pub fn mock_settings(args: &MockArgs) -> Result<mock::Settings, Vec<String>> {
     let mut mistakes = Vec::new();
     if !result_bytes_allowed(args.result_size) {
-        mistakes.push(format!("--result-size {}: must be {RESULT_BYTES_MIN}..={RESULT_BYTES_MAX}", args.result_size));
+        mistakes.push(format!(
+            "--result-size {}: must be {RESULT_BYTES_MIN}..={RESULT_BYTES_MAX}",
+            args.result_size
+        ));
     }
     if !args.listen.ip().is_loopback() && !args.allow_remote {
-        mistakes.push(format!("--listen {}: reachable from outside; add --allow-remote if that is meant", args.listen));
+        mistakes.push(format!(
+            "--listen {}: reachable from outside; add --allow-remote if that is meant",
+            args.listen
+        ));
     }
     if !mistakes.is_empty() {
         return Err(mistakes);
@@ -224,7 +236,9 @@ mod tests {
 
     fn plan(line: &str) -> Result<Plan, Vec<String>> {
         let words = ["tidegate-loadgen", "run"].into_iter().chain(line.split_whitespace());
-        let Command::Run(args) = Cli::try_parse_from(words).expect("parses").command else { panic!("not run") };
+        let Command::Run(args) = Cli::try_parse_from(words).expect("parses").command else {
+            panic!("not run")
+        };
         Plan::new(&args)
     }
 
@@ -238,9 +252,12 @@ mod tests {
 
     #[test]
     fn every_mistake_at_once() {
-        let mistakes = plan("--url https://x --connections 0 --rate 0 --plant 2 --size 1 --tool a\"b --duration 0")
-            .expect_err("mistakes");
-        for part in ["--url", "--connections", "--threads", "--rate", "--plant", "--size", "--tool", "--duration"] {
+        let mistakes =
+            plan("--url https://x --connections 0 --rate 0 --plant 2 --size 1 --tool a\"b --duration 0")
+                .expect_err("mistakes");
+        for part in
+            ["--url", "--connections", "--threads", "--rate", "--plant", "--size", "--tool", "--duration"]
+        {
             assert!(mistakes.iter().any(|m| m.starts_with(part)), "{part} in {mistakes:?}");
         }
         assert!(plan("--url http://192.0.2.1/mcp").expect_err("remote")[0].contains("--allow-remote"));

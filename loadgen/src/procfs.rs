@@ -14,7 +14,9 @@ pub struct CpuTimes(BTreeMap<u32, u64>);
 pub fn cpu_times(pid: u32) -> Result<CpuTimes> {
     let dir = format!("/proc/{pid}/task");
     let mut times = BTreeMap::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("{dir}: no such process, or not ours to look at"))? {
+    for entry in
+        fs::read_dir(&dir).with_context(|| format!("{dir}: no such process, or not ours to look at"))?
+    {
         let entry = entry?;
         let Some(tid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
         // A thread that ended since the listing is not an error.

@@ -12,11 +12,11 @@ pub use pace::{Next, Pace};
 pub use tally::Tally;
 
 use crate::answers::Texts;
+use crate::os;
 use crate::plan::{Plan, Until};
 use crate::procfs::{self, CpuTimes, Rss};
 use crate::report::Report;
 use crate::requests::{Settings, Templates};
-use crate::os;
 use anyhow::{Context as _, Result, bail};
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -130,7 +130,8 @@ fn watch(shared: &Shared, finished: &mpsc::Receiver<()>) -> Result<Option<Proces
     let mut last: Option<Sample> = None;
     let mut progress = Progress::new(shared.start);
     loop {
-        let boundary = if first.is_none() { Some(window_start) } else { window_end.filter(|_| last.is_none()) };
+        let boundary =
+            if first.is_none() { Some(window_start) } else { window_end.filter(|_| last.is_none()) };
         let wake = boundary.map_or(progress.next, |b| b.min(progress.next));
         match finished.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Disconnected) => break,
@@ -167,7 +168,8 @@ fn watch(shared: &Shared, finished: &mpsc::Receiver<()>) -> Result<Option<Proces
 }
 
 fn sample(shared: &Shared) -> Result<Sample> {
-    let cpu = shared.plan.pid.map(procfs::cpu_times).transpose().context("--pid: the process ended during the run");
+    let cpu =
+        shared.plan.pid.map(procfs::cpu_times).transpose().context("--pid: the process ended during the run");
     // A run must not leave its workers behind: they are told to stop before the error is passed on.
     if cpu.is_err() {
         shared.stop.store(true, Ordering::Relaxed);

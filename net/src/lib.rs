@@ -1,1 +1,21 @@
-//! Tidegate. 
+//! Everything of the Tidegate gateway that owns a descriptor, a thread, a clock or entropy.
+
+pub mod audit;
+pub mod cli;
+mod conn;
+pub mod control;
+mod exchange;
+mod judge;
+pub mod logging;
+pub mod metrics;
+mod pipeline;
+mod relay;
+mod respond;
+pub mod byte_ring;
+pub mod rt;
+pub mod snapshot;
+mod stream;
+mod timers;
+mod tls;
+mod upstream;
+pub mod worker;

@@ -245,3 +245,64 @@ fn numbers_need_a_key() {
     check_under("4111111111111111", &number(Some("id")), &[]);
     check_under("4111111111111111", &number(Some("cardNumber")), &["credit-card-keyed@0..16"]);
 }
+
+/// A tool, not a test: which triggers slow the shared database down, on the file named by `TEXT`.
+#[test]
+#[ignore = "prints figures; needs TEXT"]
+fn dearest_triggers() {
+    let engine = engine();
+    let mut text = std::fs::read(std::env::var("TEXT").unwrap()).unwrap();
+    text.truncate(1 << 20);
+    let len = text.len();
+    text.resize(len + SCAN_PADDING, 0);
+    let time = |patterns: &[&str]| {
+        let expressions: Vec<Expression<'_>> =
+            patterns.iter().map(|pattern| Expression { pattern, flags: 0, id: 0 }).collect();
+        let db = Database::compile(&expressions).unwrap();
+        let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
+        let mut best = f64::MAX;
+        for _ in 0..3 {
+            let start = std::time::Instant::now();
+            for at in (0..len - 16384).step_by(16384) {
+                let _ = hs::scan(&db, &mut scratch, &text[at..], 16384, |_, _| ControlFlow::Continue(()));
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best / len as f64 * 1e9
+    };
+    let name = |i: usize| match (engine.text_rules[i].first(), engine.key_rules[i].first()) {
+        (Some(r), _) => engine.rule(*r).id.clone(),
+        (None, Some(r)) => format!("{} (key)", engine.rule(*r).id),
+        (None, None) => String::new(),
+    };
+    let dense = |i: usize| {
+        let mut users = engine.text_rules[i].iter().chain(&engine.key_rules[i]);
+        users.all(|r| engine.rule(*r).dense_digits)
+    };
+    let mut left: Vec<usize> = (0..engine.patterns.len()).filter(|i| !dense(*i)).collect();
+    let all = |left: &[usize]| time(&left.iter().map(|i| engine.patterns[*i].as_str()).collect::<Vec<_>>());
+    println!("all: {:.3} ns/B", all(&left));
+    // Greedy: take out the group, then the trigger, whose absence helps most.
+    for _ in 0..12 {
+        let total = all(&left);
+        let mut groups: Vec<(f64, usize)> = (0..8)
+            .map(|g| {
+                let rest: Vec<usize> =
+                    left.iter().enumerate().filter(|(n, _)| n % 8 != g).map(|(_, i)| *i).collect();
+                (all(&rest), g)
+            })
+            .collect();
+        groups.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let g = groups[0].1;
+        let mut singles: Vec<(f64, usize)> = left
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| n % 8 == g)
+            .map(|(_, i)| (all(&left.iter().copied().filter(|j| j != i).collect::<Vec<_>>()), *i))
+            .collect();
+        singles.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (cost, i) = singles[0];
+        println!("{total:.3} -> {cost:.3} ns/B without {:40} {:.90}", name(i), engine.patterns[i]);
+        left.retain(|j| *j != i);
+    }
+}

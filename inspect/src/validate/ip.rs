@@ -1,6 +1,6 @@
 //! IP addresses that say something about somebody: not loopback, not unspecified, not a version number or OID.
 
-use super::{Verdict, after, before};
+use super::{Verdict, after, before, follows_escape};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Judges the span as an IPv4 address.
@@ -9,7 +9,7 @@ pub(super) fn judge_v4(text: &str, start: usize, end: usize) -> Verdict {
     let b = text.as_bytes();
     let touches = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == b'_');
     let longer = matches!(before(text, start), Some(b'.' | b'-'))
-        || touches(before(text, start))
+        || (touches(before(text, start)) && !follows_escape(text, start))
         || touches(after(text, end))
         || (matches!(after(text, end), Some(b'.' | b'-'))
             && b.get(end + 1).is_some_and(u8::is_ascii_alphanumeric));
@@ -28,7 +28,9 @@ pub(super) fn judge_v4(text: &str, start: usize, end: usize) -> Verdict {
 pub(super) fn judge_v6(text: &str, start: usize, end: usize) -> Verdict {
     let Ok(ip) = text[start..end].parse::<Ipv6Addr>() else { return Verdict::Reject };
     let touches = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b':'));
-    let longer = touches(before(text, start)) || touches(after(text, end)) || before(text, start) == Some(b'.');
+    let longer = (touches(before(text, start)) && !follows_escape(text, start))
+        || touches(after(text, end))
+        || before(text, start) == Some(b'.');
     // `::` needs company: `a::b` is a path in several languages, and addresses have at least two filled groups.
     let groups = ip.segments().iter().filter(|g| **g != 0).count();
     let digits = text[start..end].bytes().filter(u8::is_ascii_digit).count();

@@ -175,6 +175,33 @@ pub(super) fn password(span: &str) -> Verdict {
     Verdict::Accept
 }
 
+/// A password in a member of that name: what schemas, forms and documentation put there is refused.
+pub(super) fn password_field(span: &str) -> Verdict {
+    let b = span.as_bytes();
+    let letters_only = b.iter().all(|c| c.is_ascii_lowercase() || matches!(c, b'_' | b'-'));
+    let refers = matches!(b[0], b'$' | b'#' | b'/' | b'.' | b'{' | b'<' | b'[' | b'@' | b'%')
+        || span.contains("://")
+        || span.contains("::")
+        || span.contains('(');
+    if letters_only || refers || span.contains(char::is_whitespace) {
+        return Verdict::Reject;
+    }
+    // One capital at the start makes a word of it: `String`, `Required`.
+    if b[1..].iter().all(u8::is_ascii_lowercase) {
+        return Verdict::Reject;
+    }
+    password(span)
+}
+
+/// Discord: the first of three parts is the bot's numeric id in Base64.
+pub(super) fn discord(span: &str) -> Verdict {
+    let first = span.split('.').next().unwrap_or_default();
+    match BASE64_URL.decode(first) {
+        Ok(id) if id.len() >= 15 && id.iter().all(u8::is_ascii_digit) => Verdict::Accept,
+        _ => Verdict::Reject,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,7 +130,10 @@ impl Server {
         self.counts.requests += 1;
         self.counts.rejected += 1;
         let text = error.to_string();
-        let head = format!("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            text.len()
+        );
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(text.as_bytes());
     }
@@ -149,7 +152,13 @@ impl Server {
         }
     }
 
-    fn dispatch(&mut self, head: &Head, buf: &[u8], message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn dispatch(
+        &mut self,
+        head: &Head,
+        buf: &[u8],
+        message: &Incoming<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let params = message.params.as_ref();
         let version = params.and_then(|p| p.meta.as_ref()).and_then(|m| m.protocol_version.as_deref());
         let method = &*message.method;
@@ -282,7 +291,12 @@ impl Server {
 }
 
 /// The mirrored headers of the stateless revision say what the body says.
-fn modern_headers_agree(head: &Head, buf: &[u8], message: &Incoming<'_>, version: &str) -> Result<(), Refusal> {
+fn modern_headers_agree(
+    head: &Head,
+    buf: &[u8],
+    message: &Incoming<'_>,
+    version: &str,
+) -> Result<(), Refusal> {
     if version != MODERN_VERSION {
         return Err((400, -32022, "unsupported protocol version"));
     }
@@ -371,7 +385,12 @@ mod tests {
         let (status, answer, raw) = send(&mut s, headers, &body);
         assert_eq!((status, &answer["id"]), (200, &Value::from("xA")));
         assert!(raw.contains(r#""id":"x\u0041""#), "the id is echoed as written");
-        assert!(answer["result"]["content"][0]["text"].as_str().expect("text").starts_with("mark-aaab-aaaaaaaaac\n"));
+        assert!(
+            answer["result"]["content"][0]["text"]
+                .as_str()
+                .expect("text")
+                .starts_with("mark-aaab-aaaaaaaaac\n")
+        );
         let (status, answer, _) = send(&mut s, &headers.replace("lookup", "other"), &body);
         assert_eq!((status, &answer["error"]["code"]), (400, &Value::from(-32020)));
         let (status, answer, _) = send(&mut s, headers, &body.replace("2026-07-28", "2030-01-01"));
@@ -392,7 +411,8 @@ mod tests {
         let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"lookup"}}"#;
         assert_eq!(send(&mut s, "", call).0, 400);
         assert_eq!(send(&mut s, "Mcp-Session-Id: mock-session-1\r\n", call).0, 404);
-        let init = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#;
+        let init =
+            r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#;
         let (status, answer, raw) = send(&mut s, "", init);
         assert_eq!((status, &answer["result"]["protocolVersion"]), (200, &Value::from("2025-06-18")));
         assert!(raw.contains("Mcp-Session-Id: mock-session-1\r\n"));

@@ -38,7 +38,14 @@ impl Pace {
 
     /// `rate` calls a second over all of `threads` threads, of which this is number `index`: the threads' calls
     /// alternate, so that together they are evenly spaced.
-    pub fn open(rate: f64, index: usize, threads: usize, warmup_end: u64, end: Option<u64>, calls: Option<u64>) -> Pace {
+    pub fn open(
+        rate: f64,
+        index: usize,
+        threads: usize,
+        warmup_end: u64,
+        end: Option<u64>,
+        calls: Option<u64>,
+    ) -> Pace {
         let interval = 1e9 / rate;
         let timetable = Some((interval * threads as f64, interval * index as f64));
         Pace { timetable, warmup_end, end, left: calls, taken: 0 }
@@ -93,7 +100,10 @@ mod tests {
         let mut pace = Pace::open(1e9 / 100.0, 0, 1, 300, Some(700), None);
         assert_eq!(due(&mut pace, 0), [(0, false)]);
         assert_eq!(pace.next(50), Next::At(100));
-        assert_eq!(due(&mut pace, 650), [(100, false), (200, false), (300, true), (400, true), (500, true), (600, true)]);
+        assert_eq!(
+            due(&mut pace, 650),
+            [(100, false), (200, false), (300, true), (400, true), (500, true), (600, true)]
+        );
         assert_eq!(pace.next(10_000), Next::Finished);
     }
 

@@ -568,3 +568,36 @@ fn every_example_in_the_docs_is_right() {
     }
     assert!(seen >= 3, "found {seen} examples");
 }
+
+/// A damaged file is refused with something to read, or accepted; it never stops the process.
+#[test]
+fn damaged_files_are_answered() {
+    const MARKS: &[u8] = b"{}[]:,#&*!|>'\"%@`-?$ \n\t0aA~/.";
+    let whole = reference_markdown();
+    let example =
+        whole.split("```yaml\n").nth(3).and_then(|rest| rest.split_once("```")).expect("three examples").0;
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..3000 {
+        let mut bytes = example.as_bytes().to_vec();
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            match next(3) {
+                0 => bytes[at] = MARKS[next(MARKS.len())],
+                1 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        let yaml = String::from_utf8_lossy(&bytes);
+        if let Err(mistakes) = load_here(&yaml) {
+            assert!(
+                mistakes.iter().all(|m| !m.path.is_empty() && !m.problem.is_empty() && !m.remedy.is_empty()),
+                "{yaml}"
+            );
+            assert!(!mistakes.is_empty(), "{yaml}");
+        }
+    }
+}

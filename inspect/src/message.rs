@@ -1,0 +1,678 @@
+//! Inspects one JSON message: every string (keys and values, and JSON nested in strings), decoded, in one scan; and
+//! makes the redacted message by splicing, so that every byte outside a finding stays as it was.
+//!
+//! The text of a [`Doc`] has each string decoded at its wire position, so stage 1 runs over it as it is, and a hit's
+//! offset leads to its token by binary search. A message in which nothing fires costs one scan and nothing else.
+//! After a redaction the result is parsed and inspected again, and searched for copies of what was removed: what
+//! remains is removed too, and a message that cannot be cleaned is blocked.
+//!
+//! Not looked at: what the protocol needs unchanged (`jsonrpc`, `id`, `method`, `requestState`, cursors, task ids,
+//! progress tokens, protocol versions).
+
+use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
+use std::ops::Range;
+use tidegate_core::config::{Actions, Mode};
+use tidegate_core::json::{self, Doc, JsonError, JsonLimits, Kind, Parser, TokIdx};
+
+/// Trigger hits in one message; more are a verdict. A benign message has a hit for every few hundred bytes.
+const HITS_MAX: usize = 16_384;
+
+/// Bytes scanned before a caller may yield.
+pub const SLICE_BYTES: usize = 64 << 10;
+
+/// Bytes scanned again at the start of a slice that begins inside a string: longer than any trigger.
+const OVERLAP_BYTES: usize = 1024;
+
+/// JSON in strings in JSON is followed this deep.
+const NESTING_MAX: usize = 4;
+
+/// Rounds of redacting and checking before a message is blocked.
+const ROUNDS_MAX: usize = 4;
+
+/// Shortest removed value that is searched for in the rest of the message, in bytes.
+const COPY_BYTES_MIN: usize = 6;
+
+/// Elements of an array that a rule about its key is tried on.
+const KEYED_ELEMENTS_MAX: usize = 64;
+
+/// What to do about the findings of each rule, for one direction of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    modes: Vec<Mode>,
+    strongest: Mode,
+    findings_max: usize,
+}
+
+impl Plan {
+    /// The plan that `actions` mean for the rules of `engine`. Findings of low confidence are at most recorded.
+    pub fn new(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        let modes: Vec<Mode> = engine.rules().iter().map(|r| actions.mode(&r.kind)).collect();
+        let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
+        Plan { modes, strongest, findings_max }
+    }
+
+    /// Nothing is looked for.
+    pub fn is_off(&self) -> bool {
+        self.strongest == Mode::Off
+    }
+
+    fn mode(&self, f: &TextFinding) -> Mode {
+        let mode = self.modes.get(usize::from(f.rule.0)).copied().unwrap_or(Mode::Block);
+        if f.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verdict {
+    /// Forward it as it is.
+    #[default]
+    Pass,
+    /// Forward the redacted text.
+    Redacted,
+    /// Do not forward it.
+    Blocked,
+}
+
+/// Outcome of an inspection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What to do.
+    pub verdict: Verdict,
+    /// Findings by type, sorted by type.
+    pub findings: Vec<(String, u64)>,
+    /// Replacements made.
+    pub redactions: u64,
+    /// Decoded values with redactions: as they were and as they are now.
+    pub replaced: Vec<(String, String)>,
+}
+
+impl Report {
+    fn count(&mut self, kind: &str) {
+        match self.findings.binary_search_by(|(k, _)| k.as_str().cmp(kind)) {
+            Ok(i) => self.findings[i].1 += 1,
+            Err(i) => self.findings.insert(i, (kind.to_owned(), 1)),
+        }
+    }
+
+    /// Adds another report's counts; the stronger verdict stays.
+    pub fn merge(&mut self, other: Report) {
+        for (kind, n) in other.findings {
+            match self.findings.binary_search_by(|(k, _)| k.cmp(&kind)) {
+                Ok(i) => self.findings[i].1 += n,
+                Err(i) => self.findings.insert(i, (kind, n)),
+            }
+        }
+        self.redactions += other.redactions;
+        if self.verdict != Verdict::Blocked && other.verdict != Verdict::Pass {
+            self.verdict = other.verdict;
+        }
+    }
+}
+
+/// A finding for reports: where it is in the wire text, and what is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// First byte in the wire text.
+    pub start: usize,
+    /// Behind the last byte.
+    pub end: usize,
+    /// Which rule.
+    pub rule: RuleIdx,
+    /// How sure.
+    pub confidence: Confidence,
+    /// What is done.
+    pub mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InTok {
+    tok: TokIdx,
+    finding: TextFinding,
+}
+
+/// Working memory for inspecting messages, reused. With the [`Scratch`] it belongs to one thread.
+pub struct Inspector {
+    slice_hits: Hits,
+    hits: Vec<Hit>,
+    local: Vec<Hit>,
+    text: Vec<TextFinding>,
+    found: Vec<InTok>,
+    open: Vec<Open>,
+    parser: Parser,
+    scanned: usize,
+    flood: bool,
+}
+
+/// A container that encloses the current token.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    end: TokIdx,
+    key: Option<TokIdx>,
+    exempt: bool,
+    object: bool,
+}
+
+impl Inspector {
+    /// Working memory with the JSON bounds that nested texts are held to.
+    pub fn new(limits: JsonLimits) -> Inspector {
+        Inspector {
+            slice_hits: Hits::with_cap(HITS_MAX),
+            hits: Vec::new(),
+            local: Vec::new(),
+            text: Vec::new(),
+            found: Vec::new(),
+            open: Vec::new(),
+            parser: Parser::new(limits),
+            scanned: 0,
+            flood: false,
+        }
+    }
+
+    /// Begins with a new message.
+    pub fn start(&mut self) {
+        self.hits.clear();
+        self.scanned = 0;
+        self.flood = false;
+    }
+
+    /// Stage 1 over the next [`SLICE_BYTES`] or so; true when the whole message has been scanned.
+    pub fn scan_slice(&mut self, engine: &Engine, scratch: &mut Scratch, doc: &Doc) -> bool {
+        let from = self.scanned;
+        let to = (from + SLICE_BYTES).min(doc.wire_len());
+        let base = from.saturating_sub(OVERLAP_BYTES);
+        self.slice_hits.clear();
+        if engine.triggers(scratch, &doc.padded()[base..], to - base, &mut self.slice_hits).is_err() {
+            self.flood = true;
+            return true;
+        }
+        let shifted = self.slice_hits.as_slice().iter().map(|h| Hit { end: h.end + base as u32, trigger: h.trigger });
+        self.hits.extend(shifted.filter(|h| from == 0 || h.end as usize > from));
+        if self.hits.len() > HITS_MAX {
+            self.flood = true;
+            return true;
+        }
+        self.scanned = to;
+        to == doc.wire_len()
+    }
+
+    /// Stage 2 and the verdict. `wire` is what `doc` was parsed from; `out` receives the redacted text when the verdict
+    /// is [`Verdict::Redacted`].
+    pub fn finish(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        doc: &Doc,
+        wire: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Report {
+        let mut report = Report::default();
+        if self.flood {
+            if plan.strongest >= Mode::Redact {
+                report.verdict = Verdict::Blocked;
+            }
+            report.count("FLOOD");
+            return report;
+        }
+        if self.hits.is_empty() && !doc.toks().iter().any(|t| t.escaped && may_nest(doc, t)) {
+            return report;
+        }
+        self.find(engine, scratch, plan, doc);
+        let mut removed = Vec::new();
+        if !self.judge(engine, plan, doc, wire, &mut report, &mut removed, out) {
+            return report;
+        }
+        self.check(engine, scratch, plan, &mut report, &mut removed, out);
+        report
+    }
+
+    /// [`Inspector::scan_slice`] to the end and [`Inspector::finish`].
+    pub fn inspect(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        doc: &Doc,
+        wire: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Report {
+        self.start();
+        while !self.scan_slice(engine, scratch, doc) {}
+        self.finish(engine, scratch, plan, doc, wire, out)
+    }
+
+    /// One string outside any document: returns it redacted when the verdict says so.
+    pub fn inspect_text(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        text: &str,
+        key: Option<&str>,
+    ) -> (Report, String) {
+        let mut report = Report::default();
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        for f in engine.scan_text(scratch, text, &Context { key, number: false }) {
+            let mode = plan.mode(&f);
+            if mode == Mode::Off {
+                continue;
+            }
+            let kind = &engine.rule(f.rule).kind;
+            report.count(kind);
+            match mode {
+                Mode::Block => report.verdict = Verdict::Blocked,
+                Mode::Redact => {
+                    out.push_str(&text[at..f.start]);
+                    out.push_str(&placeholder(kind));
+                    at = f.end;
+                    report.redactions += 1;
+                    if report.verdict == Verdict::Pass {
+                        report.verdict = Verdict::Redacted;
+                    }
+                }
+                Mode::Detect | Mode::Off => {}
+            }
+        }
+        out.push_str(&text[at..]);
+        (report, out)
+    }
+
+    /// All findings of a document for a report, in wire order. The document has been scanned or not; it is scanned here.
+    pub fn report(&mut self, engine: &Engine, scratch: &mut Scratch, plan: &Plan, doc: &Doc, wire: &[u8]) -> Vec<Found> {
+        self.start();
+        while !self.scan_slice(engine, scratch, doc) {}
+        self.find(engine, scratch, plan, doc);
+        let found = self.found.iter().map(|f| {
+            let span = wire_span(doc, wire, f.tok, &f.finding);
+            Found {
+                start: span.start,
+                end: span.end,
+                rule: f.finding.rule,
+                confidence: f.finding.confidence,
+                mode: plan.mode(&f.finding),
+            }
+        });
+        found.collect()
+    }
+
+    /// Fills `self.found` from `self.hits`, in document order, without overlaps, without rules that are off.
+    fn find(&mut self, engine: &Engine, scratch: &mut Scratch, plan: &Plan, doc: &Doc) {
+        let hits = std::mem::take(&mut self.hits);
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        self.find_in(engine, scratch, doc, &hits, 0, &mut found);
+        found.retain(|f| plan.mode(&f.finding) != Mode::Off);
+        found.sort_by_key(|f| (f.tok, f.finding.start));
+        resolve(engine, &mut found, &mut self.text);
+        self.found = found;
+        self.hits = hits;
+    }
+
+    /// One walk over the tokens beside the hits, keeping the enclosing containers.
+    fn find_in(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        doc: &Doc,
+        hits: &[Hit],
+        depth: usize,
+        out: &mut Vec<InTok>,
+    ) {
+        let mut open = std::mem::take(&mut self.open);
+        open.clear();
+        let mut rest = hits;
+        for (i, t) in doc.toks().iter().enumerate() {
+            let i = i as TokIdx;
+            while open.last().is_some_and(|o| i >= o.end) {
+                open.pop();
+            }
+            let key = key_of(doc, &open, i);
+            let level = open.len();
+            match t.kind {
+                Kind::Object | Kind::Array => {
+                    let exempt = depth == 0 && exempt(doc, &open, key);
+                    open.push(Open { end: t.next, key, exempt, object: t.kind == Kind::Object });
+                }
+                Kind::String | Kind::Key | Kind::Number => {
+                    let end = (if t.kind == Kind::Number { t.end } else { t.start + 1 + t.len }) as usize;
+                    let start = if t.kind == Kind::Number { t.start } else { t.start + 1 } as usize;
+                    let skip = rest.partition_point(|h| (h.end as usize) <= start);
+                    let count = rest[skip..].partition_point(|h| h.end as usize <= end);
+                    let mine = &rest[skip..skip + count];
+                    rest = &rest[skip + count..];
+                    let nested = t.escaped && may_nest(doc, t);
+                    let untouchable = depth == 0 && t.kind != Kind::Key && level > 0 && exempt(doc, &open, key);
+                    if (!mine.is_empty() || nested) && !untouchable {
+                        self.leaf(engine, scratch, doc, i, start, mine, key, out);
+                        if nested && depth < NESTING_MAX {
+                            self.nested(engine, scratch, doc, i, depth, out);
+                        }
+                    }
+                }
+                Kind::Bool | Kind::Null => {}
+            }
+        }
+        self.open = open;
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn leaf(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        doc: &Doc,
+        tok: TokIdx,
+        start: usize,
+        hits: &[Hit],
+        key: Option<TokIdx>,
+        out: &mut Vec<InTok>,
+    ) {
+        let t = doc.tok(tok);
+        self.local.clear();
+        self.local.extend(hits.iter().map(|h| Hit { end: h.end - start as u32, trigger: h.trigger }));
+        let key = key.map(|k| doc.str(k));
+        let ctx = Context { key, number: t.kind == Kind::Number };
+        self.text.clear();
+        engine.confirm_all(scratch, doc.str(tok), &self.local, &ctx, &mut self.text);
+        out.extend(self.text.iter().map(|finding| InTok { tok, finding: *finding }));
+        if t.kind == Kind::Key {
+            for hit in &self.local {
+                for rule in engine.keyed_rules_of(hit.trigger) {
+                    keyed(engine, scratch, doc, tok, *rule, out);
+                }
+            }
+        }
+    }
+
+    /// JSON in a string: its own strings are decoded once more and judged in the coordinates of this one.
+    fn nested(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        doc: &Doc,
+        tok: TokIdx,
+        depth: usize,
+        out: &mut Vec<InTok>,
+    ) {
+        let text = doc.bytes(tok);
+        let mut inner = Doc::default();
+        if !matches!(self.parser.parse(text, &mut inner), Ok(()) | Err(JsonError::DuplicateKey)) {
+            return;
+        }
+        let mut hits = Hits::with_cap(HITS_MAX);
+        if engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut hits).is_err() {
+            self.flood = true;
+            return;
+        }
+        let (open, mut found) = (std::mem::take(&mut self.open), Vec::new());
+        self.find_in(engine, scratch, &inner, hits.as_slice(), depth + 1, &mut found);
+        self.open = open;
+        for f in found {
+            let span = wire_span(&inner, text, f.tok, &f.finding);
+            out.push(InTok { tok, finding: TextFinding { start: span.start, end: span.end, ..f.finding } });
+        }
+    }
+
+    /// Counts findings, decides, and writes the redacted text to `out`; false when there is nothing to redact.
+    #[allow(clippy::too_many_arguments)]
+    fn judge(
+        &mut self,
+        engine: &Engine,
+        plan: &Plan,
+        doc: &Doc,
+        wire: &[u8],
+        report: &mut Report,
+        removed: &mut Vec<(String, RuleIdx)>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let strongest = self.found.iter().map(|f| plan.mode(&f.finding)).max().unwrap_or(Mode::Off);
+        for f in &self.found {
+            report.count(&engine.rule(f.finding.rule).kind);
+        }
+        let too_many = self.flood || self.found.len() > plan.findings_max;
+        if strongest == Mode::Block || (too_many && plan.strongest >= Mode::Redact) {
+            report.verdict = Verdict::Blocked;
+            return false;
+        }
+        self.found.retain(|f| plan.mode(&f.finding) == Mode::Redact);
+        if self.found.is_empty() {
+            return false;
+        }
+        splice(engine, doc, wire, &self.found, report, removed, out);
+        report.verdict = Verdict::Redacted;
+        true
+    }
+
+    /// Inspects `out` until neither a finding nor a copy of a removed value is left in it.
+    fn check(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        report: &mut Report,
+        removed: &mut Vec<(String, RuleIdx)>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut doc = Doc::default();
+        for _ in 0..ROUNDS_MAX {
+            if self.parser.parse(out, &mut doc).is_err() {
+                break;
+            }
+            self.start();
+            while !self.scan_slice(engine, scratch, &doc) {}
+            self.find(engine, scratch, plan, &doc);
+            self.found.retain(|f| plan.mode(&f.finding) >= Mode::Redact);
+            self.find_copies(engine, &doc, removed);
+            if self.flood {
+                break;
+            }
+            if self.found.is_empty() {
+                return;
+            }
+            for f in &self.found {
+                report.count(&engine.rule(f.finding.rule).kind);
+            }
+            let before = std::mem::take(out);
+            splice(engine, &doc, &before, &self.found, report, removed, out);
+        }
+        report.verdict = Verdict::Blocked;
+    }
+
+    /// Adds to `self.found` every place where a removed value still stands in a decoded string or number.
+    fn find_copies(&mut self, engine: &Engine, doc: &Doc, removed: &[(String, RuleIdx)]) {
+        let text = &doc.padded()[..doc.wire_len()];
+        let mut copies = Vec::new();
+        for (value, rule) in removed.iter().filter(|(v, _)| v.len() >= COPY_BYTES_MIN) {
+            for at in memchr::memmem::find_iter(text, value.as_bytes()) {
+                let i = doc.toks().partition_point(|t| (t.start as usize) <= at);
+                let Some(tok) = i.checked_sub(1).map(|i| i as TokIdx) else { continue };
+                let t = doc.tok(tok);
+                let (start, len) = match t.kind {
+                    Kind::String | Kind::Key => (t.start as usize + 1, t.len as usize),
+                    Kind::Number => (t.start as usize, (t.end - t.start) as usize),
+                    _ => continue,
+                };
+                if at >= start && at + value.len() <= start + len && !exempt_tok(doc, tok) {
+                    let confidence = Confidence::High;
+                    let finding = TextFinding { rule: *rule, start: at - start, end: at - start + value.len(), confidence };
+                    copies.push(InTok { tok, finding });
+                }
+            }
+        }
+        if !copies.is_empty() {
+            self.found.extend(copies);
+            let mut found = std::mem::take(&mut self.found);
+            found.sort_by_key(|f| (f.tok, f.finding.start));
+            resolve(engine, &mut found, &mut self.text);
+            self.found = found;
+        }
+    }
+}
+
+/// The key that names a token: its own member's, or for elements the array's.
+fn key_of(doc: &Doc, open: &[Open], i: TokIdx) -> Option<TokIdx> {
+    let enclosing = open.last()?;
+    if enclosing.object {
+        i.checked_sub(1).filter(|k| doc.tok(*k).kind == Kind::Key && doc.tok(i).kind != Kind::Key)
+    } else {
+        enclosing.key
+    }
+}
+
+/// Values that the protocol needs as they are.
+fn exempt(doc: &Doc, open: &[Open], key: Option<TokIdx>) -> bool {
+    if open.last().is_some_and(|o| o.exempt) {
+        return true;
+    }
+    let Some(key) = key.map(|k| doc.bytes(k)) else { return false };
+    match open.len() {
+        1 => matches!(key, b"jsonrpc" | b"id" | b"method"),
+        2 => matches!(
+            key,
+            b"requestState" | b"cursor" | b"nextCursor" | b"taskId" | b"progressToken" | b"requestId" | b"protocolVersion"
+                | b"resultType"
+        ),
+        3 => {
+            let parent = open[2].key.map(|k| doc.bytes(k));
+            parent == Some(b"_meta")
+                && (key.starts_with(b"io.modelcontextprotocol/") && !key.ends_with(b"Info")
+                    || matches!(key, b"progressToken" | b"traceparent" | b"tracestate"))
+        }
+        _ => false,
+    }
+}
+
+/// [`exempt`] for one token, found from the root.
+fn exempt_tok(doc: &Doc, tok: TokIdx) -> bool {
+    let mut open: Vec<Open> = Vec::new();
+    let mut i = 0;
+    while i < tok {
+        let t = doc.tok(i);
+        if matches!(t.kind, Kind::Object | Kind::Array) && t.next > tok {
+            let key = key_of(doc, &open, i);
+            let inside = exempt(doc, &open, key);
+            open.push(Open { end: t.next, key, exempt: inside, object: t.kind == Kind::Object });
+            i += 1;
+        } else {
+            i = t.next;
+        }
+    }
+    doc.tok(tok).kind != Kind::Key && exempt(doc, &open, key_of(doc, &open, tok))
+}
+
+/// A string that looks like JSON and has a backslash left after decoding: its own strings have escapes.
+fn may_nest(doc: &Doc, t: &json::Tok) -> bool {
+    let at = t.start as usize + 1;
+    let text = &doc.padded()[at..at + t.len as usize];
+    let first = text.iter().find(|b| !b.is_ascii_whitespace());
+    t.kind == Kind::String && matches!(first, Some(b'{' | b'[' | b'"')) && memchr::memchr(b'\\', text).is_some()
+}
+
+/// A rule whose key pattern fired in the key `key`, tried on the member's value.
+fn keyed(engine: &Engine, scratch: &mut Scratch, doc: &Doc, key: TokIdx, rule: RuleIdx, out: &mut Vec<InTok>) {
+    let value = key + 1;
+    let mut attempt = |tok: TokIdx| {
+        let t = doc.tok(tok);
+        if matches!(t.kind, Kind::String | Kind::Number) {
+            let ctx = Context { key: Some(doc.str(key)), number: t.kind == Kind::Number };
+            if let Some(m) = engine.confirm_value(scratch, rule, doc.str(tok), &ctx) {
+                let finding = TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence };
+                out.push(InTok { tok, finding });
+            }
+        }
+    };
+    if doc.tok(value).kind == Kind::Array {
+        doc.elements(value).take(KEYED_ELEMENTS_MAX).for_each(attempt);
+    } else {
+        attempt(value);
+    }
+}
+
+/// Resolves overlaps within each token. `found` is sorted by token.
+fn resolve(engine: &Engine, found: &mut Vec<InTok>, text: &mut Vec<TextFinding>) {
+    let mut out = Vec::with_capacity(found.len());
+    for group in found.chunk_by(|a, b| a.tok == b.tok) {
+        text.clear();
+        text.extend(group.iter().map(|f| f.finding));
+        resolve_overlaps(engine, text);
+        out.extend(text.iter().map(|finding| InTok { tok: group[0].tok, finding: *finding }));
+    }
+    *found = out;
+}
+
+/// Wire bytes of a finding. Numbers are replaced whole.
+fn wire_span(doc: &Doc, wire: &[u8], tok: TokIdx, f: &TextFinding) -> Range<usize> {
+    let t = doc.tok(tok);
+    let (start, end) = (t.start as usize, t.end as usize);
+    match t.kind {
+        Kind::Number => start..end,
+        _ if t.escaped => {
+            let content = &wire[start + 1..end - 1];
+            start + 1 + json::wire_offset(content, f.start)..start + 1 + json::wire_offset_end(content, f.end)
+        }
+        _ => start + 1 + f.start..start + 1 + f.end,
+    }
+}
+
+/// What stands in place of a finding of this type.
+pub fn placeholder(kind: &str) -> String {
+    format!("[REDACTED:{kind}]")
+}
+
+/// Writes `wire` to `out` with every finding replaced.
+fn splice(
+    engine: &Engine,
+    doc: &Doc,
+    wire: &[u8],
+    found: &[InTok],
+    report: &mut Report,
+    removed: &mut Vec<(String, RuleIdx)>,
+    out: &mut Vec<u8>,
+) {
+    out.clear();
+    out.reserve(wire.len() + 64);
+    let mut at = 0;
+    for group in found.chunk_by(|a, b| a.tok == b.tok) {
+        let tok = group[0].tok;
+        let (t, text) = (doc.tok(tok), doc.str(tok));
+        let (mut now, mut text_at) = (String::with_capacity(text.len()), 0);
+        for f in group {
+            let kind = &engine.rule(f.finding.rule).kind;
+            let mut mark = placeholder(kind);
+            if t.kind == Kind::Key {
+                // Two redacted keys of one object must not become one.
+                mark.insert_str(mark.len() - 1, &format!("#{}", report.redactions + 1));
+            }
+            let span = wire_span(doc, wire, tok, &f.finding);
+            out.extend_from_slice(&wire[at..span.start.max(at)]);
+            match t.kind {
+                Kind::Number => {
+                    out.extend_from_slice(format!("\"{mark}\"").as_bytes());
+                    now.push_str(&mark);
+                    text_at = text.len();
+                    removed.push((text.to_owned(), f.finding.rule));
+                }
+                _ => {
+                    out.extend_from_slice(mark.as_bytes());
+                    now.push_str(text.get(text_at..f.finding.start).unwrap_or_default());
+                    now.push_str(&mark);
+                    text_at = f.finding.end;
+                    let value = text.get(f.finding.start..f.finding.end).unwrap_or_default();
+                    removed.push((value.to_owned(), f.finding.rule));
+                }
+            }
+            at = span.end.max(at);
+            report.redactions += 1;
+            if t.kind == Kind::Number {
+                break;
+            }
+        }
+        now.push_str(text.get(text_at..).unwrap_or_default());
+        report.replaced.push((text.to_owned(), now));
+    }
+    out.extend_from_slice(&wire[at..]);
+    removed.sort_unstable();
+    removed.dedup();
+}

@@ -1,0 +1,487 @@
+//! One thread of the generator: an epoll loop over its connections.
+
+use super::connection::{Connection, Phase};
+use super::pace::{Next, Pace};
+use super::tally::Tally;
+use super::{Shared, WRONG_MAX};
+use crate::check::{self, Want, Wrong};
+use crate::os;
+use crate::plan::Until;
+use crate::requests::{self, Era};
+use anyhow::{Context as _, Result};
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often deadlines are looked at.
+const SWEEP_NS: u64 = 50_000_000;
+/// Pause before a failed connection is tried again.
+const RETRY_NS: u64 = 100_000_000;
+/// Time for all sessions to be ended after a legacy run.
+const GOODBYE: Duration = Duration::from_secs(2);
+const TIMER: Token = Token(usize::MAX);
+
+struct Worker<'a> {
+    shared: &'a Shared,
+    poll: Poll,
+    connections: Vec<Connection>,
+    idle: VecDeque<usize>,
+    in_flight: usize,
+    pace: Pace,
+    timer: os::Timer,
+    timer_at: u64,
+    timeout_ns: u64,
+    seq: u64,
+    tally: Tally,
+    /// Moment and own CPU time at which the measured window began.
+    window: Option<(u64, Duration)>,
+    window_closed: bool,
+    published: u64,
+    slowest: u64,
+    next_sweep: u64,
+    /// Last time anything was sent or answered.
+    last_sign_of_life: u64,
+}
+
+/// Runs thread `index` of the plan to its end.
+pub(super) fn run(shared: &Shared, index: usize) -> Result<Tally> {
+    if let Some(first) = shared.plan.pin_core {
+        os::pin_to_core(first + index).with_context(|| format!("cannot pin to core {}", first + index))?;
+    }
+    let mut worker = Worker::new(shared, index)?;
+    worker.work()?;
+    worker.end_sessions()?;
+    Ok(worker.tally)
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared, index: usize) -> Result<Worker<'a>> {
+        let plan = &shared.plan;
+        let share = |total: usize| total / plan.threads + usize::from(index < total % plan.threads);
+        let warmup_end = plan.warmup.as_nanos() as u64;
+        let (end, calls) = match plan.until {
+            Until::Elapsed(d) => (Some(warmup_end + d.as_nanos() as u64), None),
+            Until::Requests(n) => (None, Some(share(n as usize) as u64)),
+        };
+        let pace = match plan.rate {
+            None => Pace::closed(warmup_end, end, calls),
+            Some(rate) => Pace::open(rate, index, plan.threads, warmup_end, end, calls),
+        };
+        let (poll, timer) = (Poll::new()?, os::Timer::new()?);
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Worker {
+            shared,
+            poll,
+            connections: (0..share(plan.connections)).map(|_| Connection::new()).collect(),
+            idle: VecDeque::new(),
+            in_flight: 0,
+            pace,
+            timer,
+            timer_at: 0,
+            timeout_ns: plan.timeout.as_nanos() as u64,
+            seq: index as u64,
+            tally: Tally::new(),
+            window: None,
+            window_closed: false,
+            published: 0,
+            slowest: 0,
+            next_sweep: 0,
+            last_sign_of_life: 0,
+        })
+    }
+
+    /// Nanoseconds since the common start; zero before it.
+    fn now(&self) -> u64 {
+        Instant::now().saturating_duration_since(self.shared.start).as_nanos() as u64
+    }
+
+    fn work(&mut self) -> Result<()> {
+        let mut events = Events::with_capacity(1_024);
+        self.sweep(0);
+        std::thread::sleep(self.shared.start.saturating_duration_since(Instant::now()));
+        loop {
+            let now = self.now();
+            self.move_window(now);
+            if now >= self.next_sweep {
+                self.sweep(now);
+            }
+            let next = self.start_calls();
+            self.publish();
+            if self.is_over(now, next) {
+                break;
+            }
+            self.wait(&mut events, next)?;
+            for event in &events {
+                if event.token() == TIMER {
+                    self.timer_at = 0; // fired: to be armed again
+                } else {
+                    self.drive(event.token().0, event.is_read_closed());
+                }
+            }
+        }
+        self.give_up_unsent();
+        self.close_window(self.now());
+        self.publish();
+        Ok(())
+    }
+
+    /// Starts every call that is due and has a free connection. `None`: calls may be due, but nobody is free.
+    fn start_calls(&mut self) -> Option<Next> {
+        while let Some(&slot) = self.idle.front() {
+            match self.pace.next(self.now()) {
+                Next::Call { due, measured } => {
+                    self.idle.pop_front();
+                    self.send_call(slot, due, measured);
+                }
+                other => return Some(other),
+            }
+        }
+        None
+    }
+
+    fn send_call(&mut self, slot: usize, due: u64, measured: bool) {
+        let (plan, connection) = (&self.shared.plan, &mut self.connections[slot]);
+        connection.clear_out();
+        let call = &mut connection.call;
+        call.seq = self.seq;
+        self.seq += plan.threads as u64;
+        call.due = due;
+        call.measured = measured;
+        call.id.clear();
+        requests::push_id(&mut call.id, call.seq);
+        call.planted = if plan.plant > 0.0 { requests::planted(call.seq, plan.plant) } else { None };
+        self.tally.planted += u64::from(call.planted.is_some());
+        self.tally.sent += 1;
+        self.in_flight += 1;
+        let (seq, planted) = (call.seq, call.planted.as_ref());
+        self.shared.templates.call(&mut connection.out, seq, connection.session.as_deref(), planted);
+        self.ask(slot, Phase::Calling);
+    }
+
+    /// Sends the rendered request and waits for its answer in `phase`.
+    fn ask(&mut self, slot: usize, phase: Phase) {
+        let now = self.now();
+        let connection = &mut self.connections[slot];
+        connection.phase = phase;
+        connection.deadline = now + self.timeout_ns;
+        self.last_sign_of_life = now;
+        if let Err(wrong) = connection.flush() {
+            self.fail(slot, wrong);
+        }
+    }
+
+    /// Something happened on a connection.
+    fn drive(&mut self, slot: usize, read_closed: bool) {
+        match self.connections[slot].phase {
+            Phase::Down { .. } => return,
+            Phase::Connecting => match self.is_connected(slot) {
+                Ok(true) => self.greet(slot),
+                Ok(false) => return,
+                Err(_) => return self.fail(slot, Wrong::Connect),
+            },
+            _ => {}
+        }
+        match self.connections[slot].pump(read_closed) {
+            Ok(false) => {}
+            Ok(true) => self.answered(slot, read_closed),
+            Err(wrong) => self.fail(slot, wrong),
+        }
+    }
+
+    fn is_connected(&self, slot: usize) -> io::Result<bool> {
+        let Some(stream) = &self.connections[slot].stream else { return Ok(false) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The first request of a connection, if its era needs one.
+    fn greet(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if self.shared.plan.era == Era::Legacy && connection.session.is_none() {
+            connection.clear_out();
+            self.shared.templates.initialize(&mut connection.out);
+            self.ask(slot, Phase::Initialize);
+        } else {
+            self.rest(slot);
+        }
+    }
+
+    fn rest(&mut self, slot: usize) {
+        self.connections[slot].phase = Phase::Idle;
+        self.connections[slot].deadline = u64::MAX;
+        self.idle.push_back(slot);
+    }
+
+    /// A complete response is in the buffer.
+    fn answered(&mut self, slot: usize, read_closed: bool) {
+        let now = self.now();
+        self.last_sign_of_life = now;
+        let connection = &mut self.connections[slot];
+        let response = connection.response();
+        let (head, body) = (response.reader.head(), response.reader.body(response.bytes));
+        let closes = head.close || read_closed;
+        self.tally.bytes_in += response.bytes.len() as u64;
+        let judged = match connection.phase {
+            Phase::Calling => {
+                let call = &connection.call;
+                let marker = self.shared.templates.marker(call.seq);
+                let want = Want {
+                    era: self.shared.plan.era,
+                    id: call.id.as_bytes(),
+                    seq: call.seq,
+                    marker: &marker,
+                    planted: call.planted.as_ref().filter(|_| self.shared.templates.plants_results()),
+                    expect: self.shared.plan.expect,
+                    texts: self.shared.texts.as_ref(),
+                };
+                check::answer(head, response.bytes, body, &want)
+            }
+            Phase::Initialize => check::initialized(head, response.bytes, body),
+            Phase::Initialized if head.status != 202 => Err(Wrong::Status(head.status)),
+            _ => Ok(()),
+        };
+        if let Err(wrong) = judged {
+            let what = describe(connection);
+            self.tally.wrong(wrong, &what, response.bytes);
+            self.shared.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+        let session = match connection.phase {
+            Phase::Initialize => head
+                .header(response.bytes, "mcp-session-id")
+                .and_then(|v| String::from_utf8(v.to_vec()).ok())
+                .filter(|v| v.bytes().all(|b| (0x21..=0x7e).contains(&b))),
+            _ => None,
+        };
+        connection.clear_input();
+        match connection.phase {
+            Phase::Calling => {
+                let (due, measured) = (connection.call.due, connection.call.measured);
+                self.count_answer(now, due, measured);
+                self.rest(slot);
+            }
+            Phase::Initialize if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
+            Phase::Initialize => {
+                connection.session = session;
+                connection.clear_out();
+                self.shared.templates.initialized(&mut connection.out, connection.session.as_deref());
+                self.ask(slot, Phase::Initialized);
+            }
+            Phase::Initialized => self.rest(slot),
+            _ => {
+                connection.phase = Phase::Over;
+                return;
+            }
+        }
+        if closes {
+            self.tally.reconnects += 1;
+            self.disconnect(slot, now);
+            self.connect(slot, now);
+        }
+    }
+
+    fn count_answer(&mut self, now: u64, due: u64, measured: bool) {
+        let latency = now.saturating_sub(due);
+        self.in_flight -= 1;
+        self.tally.answered += 1;
+        self.slowest = self.slowest.max(latency);
+        if self.window.is_some() && !self.window_closed {
+            self.tally.answered_in_window += 1;
+        }
+        if measured {
+            self.tally.record(latency);
+        }
+    }
+
+    /// A connection broke or its answer never came. Between two calls a server may close; otherwise it is wrong.
+    fn fail(&mut self, slot: usize, wrong: Wrong) {
+        let now = self.now();
+        let connection = &mut self.connections[slot];
+        match connection.phase {
+            Phase::Idle if wrong == Wrong::Closed => {
+                self.tally.reconnects += 1;
+                self.disconnect(slot, now);
+                return self.connect(slot, now);
+            }
+            Phase::Deleting | Phase::Over => {
+                connection.phase = Phase::Over;
+                return;
+            }
+            Phase::Calling => self.in_flight -= 1,
+            _ => {}
+        }
+        let what = describe(connection);
+        self.tally.wrong(wrong, &what, connection.arrived());
+        self.shared.wrong.fetch_add(1, Ordering::Relaxed);
+        self.disconnect(slot, now + RETRY_NS);
+    }
+
+    fn disconnect(&mut self, slot: usize, retry_at: u64) {
+        let connection = &mut self.connections[slot];
+        if connection.phase == Phase::Idle {
+            self.idle.retain(|&i| i != slot);
+        }
+        connection.stream = None; // closes and deregisters
+        connection.phase = Phase::Down { retry_at };
+        connection.deadline = u64::MAX;
+    }
+
+    fn connect(&mut self, slot: usize, now: u64) {
+        let connected = TcpStream::connect(self.shared.plan.addr).and_then(|mut stream| {
+            // Nagle would hold back the end of a request until the server acknowledged its start.
+            stream.set_nodelay(true)?;
+            self.poll.registry().register(
+                &mut stream,
+                Token(slot),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => {
+                let connection = &mut self.connections[slot];
+                connection.attach(stream);
+                connection.phase = Phase::Connecting;
+                connection.deadline = now + self.timeout_ns;
+            }
+            Err(_) => self.fail(slot, Wrong::Connect),
+        }
+    }
+
+    /// Fails what is overdue and connects what is down.
+    fn sweep(&mut self, now: u64) {
+        self.next_sweep = now + SWEEP_NS;
+        for slot in 0..self.connections.len() {
+            match self.connections[slot].phase {
+                Phase::Down { retry_at } if retry_at <= now => self.connect(slot, now),
+                _ if self.connections[slot].deadline <= now => self.fail(slot, Wrong::Timeout),
+                _ => {}
+            }
+        }
+    }
+
+    /// Every way in which a run ends.
+    fn is_over(&mut self, now: u64, next: Option<Next>) -> bool {
+        let wrong = self.shared.wrong.load(Ordering::Relaxed);
+        let done = next == Some(Next::Finished) && self.in_flight == 0;
+        let too_late = self.pace.end().is_some_and(|end| now > end + self.timeout_ns);
+        let dead =
+            self.in_flight == 0 && self.idle.is_empty() && now > self.last_sign_of_life + 2 * self.timeout_ns;
+        if dead && !done {
+            self.tally.wrong(Wrong::Connect, "no connection could be used", b"");
+        }
+        done || too_late || dead || wrong >= WRONG_MAX || self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until a socket is ready, a call is due or a boundary is reached.
+    fn wait(&mut self, events: &mut Events, next: Option<Next>) -> Result<()> {
+        let now = self.now();
+        let boundary = if self.window.is_none() { Some(self.pace.warmup_end()) } else { self.pace.end() };
+        let wake = boundary.filter(|&b| b > now).map_or(self.next_sweep, |b| b.min(self.next_sweep));
+        let timeout = match next {
+            _ if self.shared.plan.busy_poll => Duration::ZERO,
+            Some(Next::At(due)) => {
+                if due <= now {
+                    Duration::ZERO
+                } else {
+                    if self.timer_at != due {
+                        self.timer.arm(Duration::from_nanos(due - now))?;
+                        self.timer_at = due;
+                    }
+                    Duration::from_nanos(wake.saturating_sub(now))
+                }
+            }
+            _ => Duration::from_nanos(wake.saturating_sub(now)),
+        };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn move_window(&mut self, now: u64) {
+        if self.window.is_none() && now >= self.pace.warmup_end() {
+            self.window = Some((now, os::thread_cpu()));
+        }
+        if self.pace.end().is_some_and(|end| now >= end) {
+            self.close_window(now);
+        }
+    }
+
+    fn close_window(&mut self, now: u64) {
+        if let (Some((since, cpu)), false) = (self.window, self.window_closed) {
+            self.window_closed = true;
+            self.tally.window = Duration::from_nanos(now - since);
+            self.tally.own_cpu = os::thread_cpu().saturating_sub(cpu);
+        }
+    }
+
+    /// Calls that were due and never sent count with the time they have waited: leaving them out would flatter.
+    fn give_up_unsent(&mut self) {
+        if self.shared.plan.rate.is_none() || self.shared.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.now();
+        while let Next::Call { due, measured } = self.pace.next(now) {
+            self.tally.unsent += 1;
+            if measured {
+                self.tally.record(now - due);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let news = self.tally.answered - self.published;
+        if news > 0 {
+            self.shared.answered.fetch_add(news, Ordering::Relaxed);
+            self.shared.slowest.fetch_max(self.slowest, Ordering::Relaxed);
+            self.published = self.tally.answered;
+            self.slowest = 0;
+        }
+    }
+
+    /// Ends legacy sessions as a polite client does. Whatever the server makes of it does not count.
+    fn end_sessions(&mut self) -> Result<()> {
+        let deadline = Instant::now() + GOODBYE;
+        for slot in std::mem::take(&mut self.idle) {
+            let connection = &mut self.connections[slot];
+            connection.clear_out();
+            let Some(session) = &connection.session else { continue };
+            self.shared.templates.delete(&mut connection.out, session);
+            self.ask(slot, Phase::Deleting);
+        }
+        let mut events = Events::with_capacity(1_024);
+        while self.connections.iter().any(|c| c.phase == Phase::Deleting) && Instant::now() < deadline {
+            match self.poll.poll(&mut events, Some(Duration::from_millis(50))) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                if event.token() != TIMER && self.connections[event.token().0].phase == Phase::Deleting {
+                    self.drive(event.token().0, event.is_read_closed());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe(connection: &Connection) -> String {
+    match connection.phase {
+        Phase::Calling => format!("call {}", connection.call.seq),
+        Phase::Initialize => "initialize".to_owned(),
+        Phase::Initialized => "notifications/initialized".to_owned(),
+        Phase::Connecting | Phase::Down { .. } => "connecting".to_owned(),
+        Phase::Idle | Phase::Deleting | Phase::Over => "between calls".to_owned(),
+    }
+}

@@ -1,0 +1,296 @@
+//! What is known of one request from its head to its record.
+
+use crate::audit::Full;
+use crate::snapshot::Server;
+use crate::worker::Ctx;
+use ring::digest;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::audit::{CallRecord, Decision, Hash};
+use tidegate_core::config::Durability;
+use tidegate_core::jsonrpc::{Id, MessageKind};
+use tidegate_core::mcp::{Era, Method};
+use tidegate_core::reason::Reason;
+use tidegate_inspect::message::{Report, Verdict};
+
+/// Direction of a message, as an index of the findings counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Client to server.
+    Request = 0,
+    /// Server to client.
+    Response = 1,
+}
+
+/// One request.
+pub struct Exchange {
+    start: quanta::Instant,
+    timestamp_ms: u64,
+    upstream: Duration,
+    trace: [u8; 32],
+    peer: Rc<str>,
+    http_method: &'static str,
+    /// The server it is for.
+    pub server: Option<Arc<Server>>,
+    /// Era of the message, once it is read.
+    pub era: Option<Era>,
+    /// Kind of the message.
+    pub kind: Option<MessageKind>,
+    /// Method of the message.
+    pub method: Option<&'static Method>,
+    /// Its id.
+    pub id: Option<Id>,
+    /// Tool called.
+    pub tool: Option<String>,
+    /// SHA-256 prefix of the session id.
+    pub session: Option<String>,
+    /// Session id and protocol version as sent, for messages of the gateway's own in that session.
+    pub session_id: Option<Vec<u8>>,
+    /// See `session_id`.
+    pub version: Option<Vec<u8>>,
+    /// SHA-256 of the arguments.
+    pub args_hash: Hash,
+    response: Option<digest::Context>,
+    /// Everything found, both directions.
+    pub report: Report,
+    decision: Decision,
+    reason: Option<Reason>,
+    /// HTTP status sent; 0 before.
+    pub status: u16,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Answer body bytes.
+    pub bytes_out: u64,
+    /// Messages in the answer.
+    pub messages: u64,
+    /// A GET that resumes a stream with `Last-Event-ID`.
+    pub resumes: bool,
+    /// Allowed origin to name in the answer.
+    pub origin: Option<Vec<u8>>,
+    recorded: bool,
+}
+
+impl Exchange {
+    /// Begins when a head is complete. `trace`: from `traceparent`, if that is valid.
+    pub fn new(ctx: &Ctx, peer: Rc<str>, http_method: &'static str, trace: Option<[u8; 32]>) -> Exchange {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Exchange {
+            start: quanta::Instant::now(),
+            timestamp_ms: now.as_millis() as u64,
+            upstream: Duration::ZERO,
+            trace: trace.unwrap_or_else(|| ctx.new_trace()),
+            peer,
+            http_method,
+            server: None,
+            era: None,
+            kind: None,
+            method: None,
+            id: None,
+            tool: None,
+            session: None,
+            session_id: None,
+            version: None,
+            args_hash: None,
+            response: None,
+            report: Report::default(),
+            decision: Decision::Allow,
+            reason: None,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            messages: 0,
+            resumes: false,
+            origin: None,
+            recorded: false,
+        }
+    }
+
+    /// The trace id from the message, when the head had none.
+    pub fn set_trace(&mut self, trace: [u8; 32]) {
+        self.trace = trace;
+    }
+
+    /// Time waited for the server, measured by the caller.
+    pub fn waited(&mut self, time: Duration) {
+        self.upstream += time;
+    }
+
+    /// Takes a refusal or failure into the record; the first reason stays.
+    pub fn refuse(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+        let decision = match reason {
+            Reason::RequestBlocked | Reason::ResponseBlocked => Decision::Block,
+            Reason::UpstreamConnect
+            | Reason::UpstreamResolve
+            | Reason::UpstreamTimeout
+            | Reason::UpstreamClosed
+            | Reason::UpstreamProtocol
+            | Reason::UpstreamAuth
+            | Reason::UpstreamTooLarge
+            | Reason::UpstreamStatus
+            | Reason::StreamBroken
+            | Reason::ClientGone
+            | Reason::Internal => Decision::Error,
+            _ => Decision::Deny,
+        };
+        self.decision = self.decision.max(decision);
+    }
+
+    /// Takes what inspection found into record and metrics.
+    pub fn found(&mut self, ctx: &Ctx, direction: Direction, report: Report) {
+        for (kind, n) in &report.findings {
+            if let Some(i) = ctx.kind(kind) {
+                ctx.metrics.findings[direction as usize][i].add(*n);
+            }
+        }
+        if report.redactions > 0 && report.verdict == Verdict::Redacted {
+            ctx.metrics.redactions.add(report.redactions);
+            self.decision = self.decision.max(Decision::Redact);
+        }
+        self.report.merge(Report { replaced: Vec::new(), ..report });
+    }
+
+    /// Takes a message of the answer, as it came from the server.
+    pub fn answer_bytes(&mut self, wire: &[u8]) {
+        self.messages += 1;
+        self.response.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(wire);
+    }
+
+    /// Writes the record that must be accepted before the server sees a byte.
+    ///
+    /// # Errors
+    /// [`Reason::AuditUnavailable`].
+    pub async fn intent(&self, ctx: &Ctx) -> Result<(), Reason> {
+        let durability = {
+            let mut scratch = ctx.record.borrow_mut();
+            self.with_record(|r| r.encode_intent(&mut scratch));
+            let mut sink = ctx.audit.borrow_mut();
+            let position = sink.intent(&scratch).map_err(|Full| Reason::AuditUnavailable)?;
+            (sink.durability() == Durability::Strict).then_some(position)
+        };
+        match durability {
+            Some(position) => ctx.durable(position).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the answer must not leave before its record is on disk.
+    pub fn records_first(&self, ctx: &Ctx) -> bool {
+        !self.recorded && ctx.audit.borrow().durability() != Durability::Async
+    }
+
+    /// Writes the record of what happened, once. Waits while the ring is full; with `durability` other than `async` also
+    /// until it is on disk.
+    ///
+    /// # Errors
+    /// [`Reason::AuditUnavailable`] when it could not be made durable in time. It is still in the ring.
+    pub async fn record(&mut self, ctx: &Ctx) -> Result<(), Reason> {
+        if std::mem::replace(&mut self.recorded, true) {
+            return Ok(());
+        }
+        let total = self.start.elapsed();
+        let gateway = total.saturating_sub(self.upstream);
+        self.measure(ctx, gateway);
+        let response_hash = self.response.take().map(|c| c.finish().as_ref().try_into().unwrap_or_default());
+        let mut line = std::mem::take(&mut *ctx.record.borrow_mut());
+        self.with_record(|mut r| {
+            r.response_hash = response_hash;
+            r.latency_us = total.as_micros() as u64;
+            r.gateway_us = gateway.as_micros() as u64;
+            r.encode(&mut line);
+        });
+        let position = loop {
+            let pushed = ctx.audit.borrow_mut().push(&line);
+            match pushed {
+                Ok(position) => break position,
+                Err(Full) => crate::rt::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        *ctx.record.borrow_mut() = line;
+        let wait = ctx.audit.borrow().durability() != Durability::Async;
+        if wait { ctx.durable(position).await } else { Ok(()) }
+    }
+
+    fn measure(&self, ctx: &Ctx, gateway: Duration) {
+        let m = &ctx.metrics;
+        m.decisions[self.decision as usize].add(1);
+        if let Some(reason) = self.reason {
+            m.reasons[reason as usize].add(1);
+        }
+        if let Some(server) = &self.server {
+            server.metrics.count(ctx.worker, self.decision);
+        }
+        m.bytes_in.add(self.bytes_in);
+        m.bytes_out.add(self.bytes_out);
+        m.gateway.record_us(gateway.as_micros() as u64);
+        if !self.upstream.is_zero() {
+            m.upstream.record_us(self.upstream.as_micros() as u64);
+        }
+    }
+
+    fn with_record(&self, f: impl FnOnce(CallRecord<'_>)) {
+        let findings: Vec<(&str, u64)> = self.report.findings.iter().map(|(k, n)| (k.as_str(), *n)).collect();
+        let method = match (self.method, self.kind) {
+            (Some(m), _) => m.name,
+            (None, Some(_)) => "response",
+            (None, None) => self.http_method,
+        };
+        f(CallRecord {
+            trace_id: std::str::from_utf8(&self.trace).unwrap_or_default(),
+            identity: "anonymous",
+            server: self.server.as_deref().map(|s| s.name.as_str()),
+            tool: self.tool.as_deref(),
+            method,
+            request_id: self.id.as_ref().map(Id::as_json),
+            era: self.era.map(Era::as_str),
+            session: self.session.as_deref(),
+            args_hash: self.args_hash,
+            response_hash: None,
+            decision: self.decision,
+            reason: self.reason.map(Reason::label),
+            policy: None,
+            redactions: self.report.redactions,
+            findings: &findings,
+            status: self.status,
+            timestamp_ms: self.timestamp_ms,
+            latency_us: 0,
+            gateway_us: 0,
+            upstream_us: self.upstream.as_micros() as u64,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            peer: &self.peer,
+            messages: self.messages,
+        });
+    }
+}
+
+/// The trace id of a W3C `traceparent` value (Trace Context, 3.2.2).
+pub fn trace_id(traceparent: &[u8]) -> Option<[u8; 32]> {
+    let [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f', b'-', rest @ ..] = traceparent else { return None };
+    let id: [u8; 32] = rest.get(..32)?.try_into().ok()?;
+    let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    let ok = rest.get(32) == Some(&b'-') && id.iter().all(hex) && id.iter().any(|b| *b != b'0');
+    (ok && !traceparent.starts_with(b"ff")).then_some(id)
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparents() {
+        let good = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_id(good).unwrap(), *b"0af7651916cd43dd8448eb211c80319c");
+        for bad in ["", "00-", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0AF7651916cd43dd8448eb211c80319c-b7-01"]
+        {
+            assert_eq!(trace_id(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
