@@ -61,8 +61,6 @@ pub struct ServerConfig {
     pub headers: Vec<(String, Secret)>,
     /// Further request fields (lower case) passed on from clients, besides those of MCP.
     pub forward_headers: Vec<String>,
-    /// Accept JSON-RPC batches (2025-03-26 only) for this server.
-    pub batches: bool,
     /// Inspection of this server's traffic: the global one with this server's changes applied.
     pub inspection: ActionTable,
 }

@@ -56,7 +56,8 @@ impl Plan {
         self.strongest == Mode::Off
     }
 
-    fn mode(&self, f: &TextFinding) -> Mode {
+    /// What is done about a finding.
+    pub fn mode_of(&self, f: &TextFinding) -> Mode {
         let mode = self.modes.get(usize::from(f.rule.0)).copied().unwrap_or(Mode::Block);
         if f.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
     }
@@ -142,6 +143,7 @@ pub struct Inspector {
     parser: Parser,
     scanned: usize,
     flood: bool,
+    protocol: bool,
 }
 
 /// A container that encloses the current token.
@@ -166,7 +168,13 @@ impl Inspector {
             parser: Parser::new(limits),
             scanned: 0,
             flood: false,
+            protocol: true,
         }
+    }
+
+    /// For documents that are no MCP messages: every string is inspected.
+    pub fn for_documents(limits: JsonLimits) -> Inspector {
+        Inspector { protocol: false, ..Inspector::new(limits) }
     }
 
     /// Begins with a new message.
@@ -255,7 +263,7 @@ impl Inspector {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
         for f in engine.scan_text(scratch, text, &Context { key, number: false }) {
-            let mode = plan.mode(&f);
+            let mode = plan.mode_of(&f);
             if mode == Mode::Off {
                 continue;
             }
@@ -291,7 +299,7 @@ impl Inspector {
                 end: span.end,
                 rule: f.finding.rule,
                 confidence: f.finding.confidence,
-                mode: plan.mode(&f.finding),
+                mode: plan.mode_of(&f.finding),
             }
         });
         found.collect()
@@ -303,7 +311,7 @@ impl Inspector {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.find_in(engine, scratch, doc, &hits, 0, &mut found);
-        found.retain(|f| plan.mode(&f.finding) != Mode::Off);
+        found.retain(|f| plan.mode_of(&f.finding) != Mode::Off);
         found.sort_by_key(|f| (f.tok, f.finding.start));
         resolve(engine, &mut found, &mut self.text);
         self.found = found;
@@ -332,7 +340,7 @@ impl Inspector {
             let level = open.len();
             match t.kind {
                 Kind::Object | Kind::Array => {
-                    let exempt = depth == 0 && exempt(doc, &open, key);
+                    let exempt = self.protocol && depth == 0 && exempt(doc, &open, key);
                     open.push(Open { end: t.next, key, exempt, object: t.kind == Kind::Object });
                 }
                 Kind::String | Kind::Key | Kind::Number => {
@@ -343,7 +351,8 @@ impl Inspector {
                     let mine = &rest[skip..skip + count];
                     rest = &rest[skip + count..];
                     let nested = t.escaped && may_nest(doc, t);
-                    let untouchable = depth == 0 && t.kind != Kind::Key && level > 0 && exempt(doc, &open, key);
+                    let untouchable =
+                        self.protocol && depth == 0 && t.kind != Kind::Key && level > 0 && exempt(doc, &open, key);
                     if (!mine.is_empty() || nested) && !untouchable {
                         self.leaf(engine, scratch, doc, i, start, mine, key, out);
                         if nested && depth < NESTING_MAX {
@@ -427,7 +436,7 @@ impl Inspector {
         removed: &mut Vec<(String, RuleIdx)>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let strongest = self.found.iter().map(|f| plan.mode(&f.finding)).max().unwrap_or(Mode::Off);
+        let strongest = self.found.iter().map(|f| plan.mode_of(&f.finding)).max().unwrap_or(Mode::Off);
         for f in &self.found {
             report.count(&engine.rule(f.finding.rule).kind);
         }
@@ -436,7 +445,7 @@ impl Inspector {
             report.verdict = Verdict::Blocked;
             return false;
         }
-        self.found.retain(|f| plan.mode(&f.finding) == Mode::Redact);
+        self.found.retain(|f| plan.mode_of(&f.finding) == Mode::Redact);
         if self.found.is_empty() {
             return false;
         }
@@ -463,7 +472,7 @@ impl Inspector {
             self.start();
             while !self.scan_slice(engine, scratch, &doc) {}
             self.find(engine, scratch, plan, &doc);
-            self.found.retain(|f| plan.mode(&f.finding) >= Mode::Redact);
+            self.found.retain(|f| plan.mode_of(&f.finding) >= Mode::Redact);
             self.find_copies(engine, &doc, removed);
             if self.flood {
                 break;
@@ -494,7 +503,7 @@ impl Inspector {
                     Kind::Number => (t.start as usize, (t.end - t.start) as usize),
                     _ => continue,
                 };
-                if at >= start && at + value.len() <= start + len && !exempt_tok(doc, tok) {
+                if at >= start && at + value.len() <= start + len && !(self.protocol && exempt_tok(doc, tok)) {
                     let confidence = Confidence::High;
                     let finding = TextFinding { rule: *rule, start: at - start, end: at - start + value.len(), confidence };
                     copies.push(InTok { tok, finding });

@@ -8,7 +8,8 @@
 //! When the disk fails, nothing is lost silently: records stay in memory and in the rings, the workers refuse new calls
 //! once their ring is nearly full, and the writer tries a new segment until one works.
 
-use crate::byte_ring::{Consumer, Full, Producer, ring};
+pub use crate::byte_ring::Full;
+use crate::byte_ring::{Consumer, Producer, ring};
 use ring::digest;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};

@@ -2,6 +2,8 @@
 //! wait for it.
 
 pub mod admin;
+pub mod demo;
+pub mod gateway;
 mod listener;
 pub mod resolve;
 pub mod watch;

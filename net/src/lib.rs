@@ -11,6 +11,7 @@ pub mod metrics;
 mod pipeline;
 mod relay;
 mod respond;
+pub mod scan;
 pub mod byte_ring;
 pub mod rt;
 pub mod snapshot;

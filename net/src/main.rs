@@ -1,1 +1,77 @@
-fn main(){}
+//! The `tidegate` command.
+
+use clap::Parser;
+use std::net::SocketAddr;
+use tidegate_core::config::json_schema;
+use tidegate_net::cli::{Check, CheckFormat, Cli, Command, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
+use tidegate_net::control::{demo, gateway};
+use tidegate_net::{metrics, scan, snapshot};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let code = match Cli::parse().command {
+        Command::Run(args) => match gateway::run(args.config, args.addr_file) {
+            Ok(()) => EXIT_OK,
+            Err(e) => {
+                eprintln!("{e}");
+                if matches!(e, gateway::RunError::Config(_)) { EXIT_USAGE } else { EXIT_INTERNAL }
+            }
+        },
+        Command::Check(args) => check(&args),
+        Command::Schema => {
+            println!("{}", json_schema());
+            EXIT_OK
+        }
+        Command::Scan(args) => scan::run(&args),
+        Command::DemoServer(args) => demo_server(args.listen),
+    };
+    std::process::exit(code.into());
+}
+
+/// Everything `run` would refuse, without starting anything.
+fn check(args: &Check) -> u8 {
+    let mistakes: Vec<serde_json::Value> = match gateway::load(Some(&args.config)) {
+        Err(mistakes) => {
+            if args.format == CheckFormat::Text {
+                mistakes.iter().for_each(|m| eprintln!("{m}"));
+            }
+            mistakes.iter().map(|m| serde_json::to_value(m).unwrap_or_default()).collect()
+        }
+        Ok((config, _)) => {
+            let counters = metrics::Metrics::new(1);
+            let addresses = snapshot::Addresses::new();
+            let built = snapshot::Snapshot::build(&config, config.listen, &addresses, &counters, None, 1);
+            let errors = built.err().unwrap_or_default();
+            if args.format == CheckFormat::Text {
+                errors.iter().for_each(|e| eprintln!("{}: {}", e.path, e.problem));
+            }
+            errors.iter().map(|e| serde_json::json!({ "path": e.path, "problem": e.problem })).collect()
+        }
+    };
+    let ok = mistakes.is_empty();
+    match args.format {
+        CheckFormat::Json => println!("{}", serde_json::json!({ "ok": ok, "mistakes": mistakes })),
+        CheckFormat::Text if ok => println!("{}: ok", args.config.display()),
+        CheckFormat::Text => eprintln!("{}: {} mistake(s)", args.config.display(), mistakes.len()),
+    }
+    if ok { EXIT_OK } else { EXIT_USAGE }
+}
+
+fn demo_server(listen: SocketAddr) -> u8 {
+    let serve = async {
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        println!("demo MCP server at http://{}/mcp", listener.local_addr()?);
+        let mut shutdowns = tidegate_net::control::watch::Shutdowns::install()?;
+        demo::serve(listener, async move { _ = shutdowns.next().await; }).await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.and_then(|r| r.block_on(serve)) {
+        Ok(()) => EXIT_OK,
+        Err(e) => {
+            eprintln!("tidegate demo-server: {listen}: {e}");
+            EXIT_USAGE
+        }
+    }
+}

@@ -162,7 +162,7 @@ impl Ctx {
 
     /// A new trace id (xorshift128+, seeded from the system's entropy): unique, not secret.
     pub fn new_trace(&self) -> [u8; 32] {
-        let mut next = || {
+        let next = || {
             let [mut a, b] = self.random.get();
             a ^= a << 23;
             let c = a ^ b ^ (a >> 18) ^ (b >> 5);

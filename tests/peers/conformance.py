@@ -13,11 +13,14 @@ depends on timing; of those only the names are compared.
 
 A gateway that checks more than the server behind it may pass what the server fails. Such checks are named one by one
 with --gateway-passes; then the gateway must pass them, whatever the server does.
+
+With GATEWAY_TOKEN in the environment, every request to the gateway carries it as a bearer token.
 """
 
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -35,15 +38,19 @@ RESULT_DIR = re.compile(r"^server-(?P<scenario>.+?)-\d{4}-\d\d-\d\dT[\d-]+Z$")
 Checks = list[dict]
 
 
-def run_suite(url: str, revision: str, out: pathlib.Path, deadline_s: float) -> dict[str, Checks]:
+def run_suite(url: str, revision: str, out: pathlib.Path, deadline_s: float, token: str | None) -> dict[str, Checks]:
     """Every scenario's checks, by scenario name, in the suite's order."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    command = [NODE, SUITE, "server", "--url", url, "--requirements", revision, "-o", out / "results"]
+    preload = ["--import", pathlib.Path(__file__).parent.resolve() / "bearer.mjs"] if token else []
+    env = {**os.environ, "BEARER_TOKEN": token} if token else None
+    command = [NODE, *preload, SUITE, "server", "--url", url, "--requirements", revision, "-o", out / "results"]
     with open(out / "suite.log", "wb") as log:
         # run() ends the child by its pid when the deadline passes.
         try:
-            status = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, timeout=deadline_s)
+            status = subprocess.run(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, timeout=deadline_s, env=env
+            )
         except subprocess.TimeoutExpired:
             give_up(f"the suite was not done with {url} after {deadline_s:.0f} s; see {out / 'suite.log'}")
     # 0: all scored scenarios passed, 1: some failed. Anything else is not a verdict.
@@ -115,7 +122,8 @@ def main() -> int:
     for name, url in (("direct", args.direct), ("gateway", args.gateway)):
         if url:
             start = time.monotonic()
-            runs.append(run_suite(url, args.requirements, args.out / name, args.deadline))
+            token = os.environ.get("GATEWAY_TOKEN") if name == "gateway" else None
+            runs.append(run_suite(url, args.requirements, args.out / name, args.deadline, token))
             seconds.append(time.monotonic() - start)
 
     columns = ["direct", "gateway"][: len(runs)]

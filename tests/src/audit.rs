@@ -12,7 +12,8 @@ use serde_json::Value;
 #[track_caller]
 pub fn audit_records(dir: &Path) -> Vec<Value> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("the audit directory can be listed").path()).collect();
+    let mut paths: Vec<_> =
+        entries.map(|entry| entry.expect("the audit directory can be listed").path()).collect();
     paths.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("audit-") && name.ends_with(".ndjson")
@@ -46,8 +47,13 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_left_out() {
-        for text in ["{\"seq\":1}\n{\"seq\":2}\n{\"se", "{\"seq\":1}\n{\"seq\":2}\n{\"se\n", "{\"seq\":1}   \n{\"seq\":2}"] {
-            let seqs: Vec<_> = lines(text.as_bytes(), "x").iter().map(|record| record["seq"].clone()).collect();
+        for text in [
+            "{\"seq\":1}\n{\"seq\":2}\n{\"se",
+            "{\"seq\":1}\n{\"seq\":2}\n{\"se\n",
+            "{\"seq\":1}   \n{\"seq\":2}",
+        ] {
+            let seqs: Vec<_> =
+                lines(text.as_bytes(), "x").iter().map(|record| record["seq"].clone()).collect();
             assert_eq!(seqs, [1, 2], "{text:?}");
         }
     }

@@ -30,6 +30,7 @@ pub enum Client {
 }
 
 impl Client {
+    /// Every client, in the order of the table of results.
     pub const ALL: [Self; 7] = [
         Self::PyModern,
         Self::PyLegacy,

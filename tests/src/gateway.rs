@@ -49,7 +49,8 @@ impl Gateway {
     #[track_caller]
     pub fn start(yaml: &str) -> Self {
         let dir = TempDir::new("gateway");
-        fs::write(dir.join("tidegate.yaml"), expanded(yaml, dir.path())).expect("a fresh directory takes a file");
+        fs::write(dir.join("tidegate.yaml"), expanded(yaml, dir.path()))
+            .expect("a fresh directory takes a file");
         let (process, mcp_addr, admin_addr) = run(&dir);
         Self { process: Some(process), mcp_addr, admin_addr, audit_dir: dir.join("audit"), dir }
     }
@@ -59,6 +60,7 @@ impl Gateway {
         format!("http://{}/mcp/{server}", self.mcp_addr)
     }
 
+    /// Its temporary directory: `{dir}` in the config.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -68,6 +70,8 @@ impl Gateway {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
+    /// Its process id.
+    ///
     /// # Panics
     /// If it is stopped.
     #[track_caller]

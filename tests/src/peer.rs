@@ -43,10 +43,13 @@ impl Peer {
         let node_modules = project::installed().join("node/node_modules");
         let mut command = Command::new(node_modules.join(".bin/node"));
         command.env("PORT", "0").arg("--import").arg(project::script("loopback.mjs"));
-        command.arg(node_modules.join("@modelcontextprotocol/server-everything/dist/index.js")).arg("streamableHttp");
+        command
+            .arg(node_modules.join("@modelcontextprotocol/server-everything/dist/index.js"))
+            .arg("streamableHttp");
         Self::start("everything", command, Announce::Environment)
     }
 
+    /// The MCP endpoint's URL.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.addr)
     }

@@ -31,6 +31,7 @@ pub struct Done {
 }
 
 impl Done {
+    /// It ended by itself with exit code 0.
     pub fn success(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
@@ -43,7 +44,11 @@ impl Process {
     /// If it cannot be started.
     #[track_caller]
     pub fn start(mut command: Command) -> Self {
-        let name = PathBuf::from(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = PathBuf::from(command.get_program())
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let dir = TempDir::new(&name);
         let log = dir.join("output.log");
         let file = File::create(&log).expect("a fresh directory takes a file");
@@ -73,6 +78,7 @@ impl Process {
         &self.dir
     }
 
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -129,7 +135,9 @@ impl Process {
             }
             serde_json::from_slice(&fs::read(addr_file).ok()?).ok()
         });
-        found.unwrap_or_else(|| panic!("{} was not ready after {:?}:\n{}", self.name, wait::START, self.output()))
+        found.unwrap_or_else(|| {
+            panic!("{} was not ready after {:?}:\n{}", self.name, wait::START, self.output())
+        })
     }
 }
 

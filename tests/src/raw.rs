@@ -244,11 +244,13 @@ impl Head {
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
         let malformed = || Broken::Malformed(format!("status line {first:?}"));
-        let (status, reason) = first.strip_prefix("HTTP/1.1 ").ok_or_else(malformed)?.split_once(' ').ok_or_else(malformed)?;
+        let (status, reason) =
+            first.strip_prefix("HTTP/1.1 ").ok_or_else(malformed)?.split_once(' ').ok_or_else(malformed)?;
         let status = status.parse().map_err(|_| malformed())?;
         let headers = lines
             .map(|line| {
-                let (name, value) = line.split_once(':').ok_or_else(|| Broken::Malformed(format!("header {line:?}")))?;
+                let (name, value) =
+                    line.split_once(':').ok_or_else(|| Broken::Malformed(format!("header {line:?}")))?;
                 Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
             })
             .collect::<Result<_, Broken>>()?;
@@ -262,7 +264,10 @@ impl Head {
 
     /// All values of this header, in wire order.
     pub fn headers_named(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// How the body is framed. The request is taken not to have been HEAD or CONNECT.
@@ -276,7 +281,10 @@ impl Head {
             (200.., [length], []) if self.status != 204 => {
                 length.parse().map(Rest::Length).map_err(|_| Broken::Malformed(format!("length {length:?}")))
             }
-            _ => Err(Broken::Malformed(format!("{} with lengths {lengths:?}, codings {codings:?}", self.status))),
+            _ => Err(Broken::Malformed(format!(
+                "{} with lengths {lengths:?}, codings {codings:?}",
+                self.status
+            ))),
         }
     }
 }
@@ -304,7 +312,10 @@ impl Response {
     #[track_caller]
     pub fn json(&self) -> Value {
         if self.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")) {
-            return self.events().pop().unwrap_or_else(|| panic!("an event stream without data: {}", self.text()));
+            return self
+                .events()
+                .pop()
+                .unwrap_or_else(|| panic!("an event stream without data: {}", self.text()));
         }
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }

@@ -58,7 +58,9 @@ impl RecordingUpstream {
     ///
     /// # Panics
     /// If no port can be had.
-    pub fn start(answer: impl Fn(&Recorded, &mut TcpStream) -> io::Result<Next> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        answer: impl Fn(&Recorded, &mut TcpStream) -> io::Result<Next> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the kernel gives a port");
         let addr = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared::default());
@@ -94,11 +96,17 @@ impl RecordingUpstream {
     /// Answers every JSON-RPC request with this result and its own id, every notification with 202.
     pub fn result(result: Value) -> Self {
         Self::start(move |request, stream| {
-            let id = serde_json::from_slice::<Value>(request.body()).ok().and_then(|body| body.get("id").cloned());
+            let id =
+                serde_json::from_slice::<Value>(request.body()).ok().and_then(|body| body.get("id").cloned());
             match id {
                 Some(id) => {
                     let body = serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result });
-                    write_response(stream, "200 OK", &[("Content-Type", "application/json")], body.to_string())?;
+                    write_response(
+                        stream,
+                        "200 OK",
+                        &[("Content-Type", "application/json")],
+                        body.to_string(),
+                    )?;
                 }
                 None => write_response(stream, "202 Accepted", &[], "")?,
             }
@@ -222,7 +230,12 @@ fn serve(
             if read == 0 {
                 if !buffered.is_empty() {
                     let body_at = find(&buffered, b"\r\n\r\n").map_or(buffered.len(), |at| at + 4);
-                    locked(&shared.requests).push(Recorded { bytes: buffered, body_at, connection, complete: false });
+                    locked(&shared.requests).push(Recorded {
+                        bytes: buffered,
+                        body_at,
+                        connection,
+                        complete: false,
+                    });
                 }
                 return Ok(());
             }

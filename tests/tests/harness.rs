@@ -52,7 +52,8 @@ fn a_broken_request_is_recorded_as_such() {
 fn chunks_events_and_broken_responses() {
     let events = ": hello\r\n\r\nid: 1\r\ndata: {\"n\":\r\ndata: 1}\r\n\r\ndata: {\"n\":2}\r\n\r\n";
     let (first, second) = events.split_at(20);
-    let mut script = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut script =
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for part in [first, second, ""] {
         write!(script, "{:x}\r\n{part}\r\n", part.len()).expect("a Vec takes bytes");
     }
@@ -77,7 +78,9 @@ fn chunks_events_and_broken_responses() {
 
 #[test]
 fn two_lengths_are_malformed() {
-    let twice = |_: &_, stream: &mut _| write_response(stream, "200 OK", &[("content-length", "2")], "{}").map(|()| Next::Close);
+    let twice = |_: &_, stream: &mut _| {
+        write_response(stream, "200 OK", &[("content-length", "2")], "{}").map(|()| Next::Close)
+    };
     let upstream = RecordingUpstream::start(twice);
     let mut client = RawClient::connect(upstream.addr);
     client.send(raw::post("/", &[], CALL));
@@ -109,7 +112,8 @@ fn the_fixture_answers_raw_requests_of_both_eras() {
             "io.modelcontextprotocol/clientCapabilities": {} });
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
             "name": "echo", "arguments": { "message": "hi" }, "_meta": meta } });
-        let headers = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo")];
+        let headers =
+            [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo")];
         let response = raw::exchange(fixture.addr, raw::post("/mcp", &headers, call.to_string()));
         assert_eq!(response.json()["result"]["content"][0]["text"], "hi", "{}", response.text());
         let kind = response.header("content-type").unwrap_or_default();

@@ -32,7 +32,11 @@ fn check(peer: Peer) {
         }
         let direct = client.run(&peer.url(), profile, false);
         let direct = if direct.success() { "passes" } else { "fails too" };
-        let _ = write!(failures, "\n{client} x {profile} fails ({direct} without the gateway):\n{}", through.output);
+        let _ = write!(
+            failures,
+            "\n{client} x {profile} fails ({direct} without the gateway):\n{}",
+            through.output
+        );
     }
     assert!(failures.is_empty(), "{failures}\nthe gateway:\n{}", gateway.output());
 }
@@ -61,7 +65,9 @@ fn clients_pass_against_server_everything() {
 #[ignore = "needs no gateway: for work on the peers themselves"]
 fn clients_pass_without_the_gateway() {
     let mut failures = String::new();
-    for peer in [Peer::fixture(), Peer::fixture_with(&["--json-response"]), Peer::python(), Peer::everything()] {
+    for peer in
+        [Peer::fixture(), Peer::fixture_with(&["--json-response"]), Peer::python(), Peer::everything()]
+    {
         for client in clients(peer.profile) {
             let done = client.run(&peer.url(), peer.profile, false);
             if !done.success() {

@@ -34,7 +34,9 @@ pub(super) fn judge_v6(text: &str, start: usize, end: usize) -> Verdict {
     // `::` needs company: `a::b` is a path in several languages, and addresses have at least two filled groups.
     let groups = ip.segments().iter().filter(|g| **g != 0).count();
     let digits = text[start..end].bytes().filter(u8::is_ascii_digit).count();
-    if longer || ip.is_loopback() || ip.is_unspecified() || groups < 2 || digits == 0 {
+    // Addresses in use have digits; the stage before looks only where these are dense (more so in long ones).
+    let too_few = digits < if end - start > 32 { 9 } else { 6 };
+    if longer || ip.is_loopback() || ip.is_unspecified() || groups < 2 || too_few {
         return Verdict::Reject;
     }
     Verdict::Accept
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn v6() {
         let whole = |t: &str| judge_v6(t, 0, t.len());
-        for ok in ["2001:db8::1", "fe80::1ff:fe23:4567:890a", "2001:0db8:85a3:0000:0000:8a2e:0370:7334"] {
+        for ok in ["2001:db8::1", "fd00:12::34", "fe80::1ff:fe23:4567:890a", "2001:0db8:85a3:0000:0000:8a2e:0370:7334"] {
             assert_eq!(whole(ok), Verdict::Accept, "{ok}");
         }
         for bad in ["::1", "::", "12:34:56", "beef::face", "1:2:3:4:5:6:7:8:9"] {

@@ -80,7 +80,8 @@ impl Client {
     }
 
     async fn call(&self, name: &str, arguments: &Value) -> anyhow::Result<Outcome> {
-        let taken = || std::mem::take(&mut *self.0.service().progress.lock().expect("no panic holds the lock"));
+        let taken =
+            || std::mem::take(&mut *self.0.service().progress.lock().expect("no panic holds the lock"));
         taken();
         let mut params = CallToolRequestParams::new(name.to_owned());
         params.arguments = arguments.as_object().cloned();
@@ -109,8 +110,10 @@ impl Client {
         match name {
             "tools" => {
                 let tools = self.0.list_all_tools().await?;
-                let missing: Vec<&Value> =
-                    items(want).iter().filter(|want| !tools.iter().any(|tool| **want == *tool.name)).collect();
+                let missing: Vec<&Value> = items(want)
+                    .iter()
+                    .filter(|want| !tools.iter().any(|tool| **want == *tool.name))
+                    .collect();
                 ensure!(missing.is_empty(), "tools missing: {missing:?}");
                 return Ok(json!(tools.len()));
             }
@@ -137,7 +140,8 @@ impl Client {
                 judge_text(&got.text, want)?;
             }
             "resource" => {
-                let result = self.0.read_resource(ReadResourceRequestParams::new(string(want, "uri"))).await?;
+                let result =
+                    self.0.read_resource(ReadResourceRequestParams::new(string(want, "uri"))).await?;
                 judge_text(&joined_text(json!(result.contents)), want)?;
             }
             "prompt" => {
@@ -150,7 +154,11 @@ impl Client {
                 let got = self.called(want).await?;
                 for value in items(&want["planted"]) {
                     let value = value.as_str().context("planted")?;
-                    ensure!(got.text.contains(value) == (pii == "raw"), "{value} with --pii {pii}: {}", got.text);
+                    ensure!(
+                        got.text.contains(value) == (pii == "raw"),
+                        "{value} with --pii {pii}: {}",
+                        got.text
+                    );
                 }
             }
             "unknown tool" => {
@@ -174,7 +182,8 @@ fn items(list: &Value) -> &[Value] {
 
 /// The text parts of a tool result, a resource or a prompt.
 fn joined_text(parts: Value) -> String {
-    let text = |part: &Value| part.get("content").unwrap_or(part)["text"].as_str().unwrap_or_default().to_owned();
+    let text =
+        |part: &Value| part.get("content").unwrap_or(part)["text"].as_str().unwrap_or_default().to_owned();
     items(&parts).iter().map(text).collect()
 }
 

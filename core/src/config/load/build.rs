@@ -179,7 +179,6 @@ impl Build<'_> {
             tls_ca,
             headers,
             forward_headers,
-            batches: server.flag("batches").unwrap_or(false),
             inspection: server_actions(server.map("inspection"), global),
         })
     }

@@ -214,12 +214,6 @@ const SERVER: &[Field] = &[
         doc: "further request fields passed on from clients; those of MCP always are, credentials never",
     },
     Field {
-        name: "batches",
-        kind: Kind::Bool,
-        absent: Absent::Is("false"),
-        doc: "accept JSON-RPC batches, which only protocol 2025-03-26 has; each message is judged by itself",
-    },
-    Field {
         name: "inspection",
         kind: Kind::Section(SERVER_INSPECTION),
         absent: Absent::Is("{}"),

@@ -95,7 +95,6 @@ servers:
     tls: { ca: /etc/ssl/corp.pem }
     headers: { X-Api-Key: "Key ${CRM_KEY}", Authorization: "file:/run/secrets/key", X-Plain: "$${A} $1 $$" }
     forward_headers: [X-Tenant]
-    batches: ${YES}
 limits: { body_bytes_max: 1048576 }
 inspection:
   mode: detect
@@ -118,7 +117,6 @@ log: { level: "info,tidegate=debug", format: json }
         [("authorization", "k3y-in-a-file"), ("x-api-key", "Key s3cr3t-value"), ("x-plain", "${A} $1 $$")]
     );
     assert_eq!(crm.forward_headers, ["x-tenant"]);
-    assert!(crm.batches);
     assert_eq!(config.limits.body_bytes_max, 1_048_576);
     let rule = &config.inspection.custom[0];
     assert_eq!((rule.id.as_str(), rule.kind.as_str()), ("account-number", "ACCOUNT_NUMBER"));
@@ -346,7 +344,6 @@ fn servers_and_their_headers() {
         )],
     );
     check_server("tls: { ca: /a.pem }", &[("servers.crm.tls", "has no effect")]);
-    check_server("batches: 1", &[("servers.crm.batches", "must be true or false")]);
     for name in [
         "Connection",
         "te",

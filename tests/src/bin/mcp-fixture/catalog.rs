@@ -65,7 +65,11 @@ pub static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
             "Returns an invented customer record with personal data in it",
             object(json!({ "customer_id": { "type": "string" } })),
         ),
-        ("test_sampling", "Asks the client for a completion", object(json!({ "prompt": { "type": "string" } }))),
+        (
+            "test_sampling",
+            "Asks the client for a completion",
+            object(json!({ "prompt": { "type": "string" } })),
+        ),
         ("test_elicitation", "Asks the user for input", object(json!({ "message": { "type": "string" } }))),
         ("greet", "Greets at once, never a task", object(json!({ "name": { "type": "string" } }))),
         (
@@ -74,7 +78,11 @@ pub static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
             json!({ "type": "object", "required": ["seconds"], "properties": {
                 "seconds": { "type": "number" }, "label": { "type": "string" } } }),
         ),
-        ("confirm_delete", "A task that asks before it acts", object(json!({ "filename": { "type": "string" } }))),
+        (
+            "confirm_delete",
+            "A task that asks before it acts",
+            object(json!({ "filename": { "type": "string" } })),
+        ),
         ("json_schema_2020_12_tool", "Tool with JSON Schema 2020-12 features", schema_2020_12()),
     ];
     plain

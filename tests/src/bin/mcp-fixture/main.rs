@@ -62,7 +62,8 @@ async fn main() -> anyhow::Result<()> {
         StreamableHttpService::new(move || Ok(fixture.clone()), Default::default(), config);
 
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
     let addr = listener.local_addr()?;
     if let Some(path) = options.addr_file {
         let partial = path.with_extension("tmp");

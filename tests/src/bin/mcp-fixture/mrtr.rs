@@ -13,16 +13,23 @@ use crate::{
 type Answer = Result<CallToolResponse, ErrorData>;
 
 /// `None`: not a tool of this file, or a client of the older era, which is asked by a request of the server's own.
-pub fn call(fixture: &Fixture, request: &CallToolRequestParams, context: &RequestContext<RoleServer>) -> Option<Answer> {
+pub fn call(
+    fixture: &Fixture,
+    request: &CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Option<Answer> {
     let tool = match request.name.as_ref() {
         "ask_name" if context.meta.protocol_version().is_none() => return None,
         "ask_name" => "elicitation",
         name => name.strip_prefix("test_input_required_result_")?,
     };
-    let state = match request.request_state.as_deref().map(|sealed| fixture.state.open_json::<String>(sealed)) {
+    let state = match request.request_state.as_deref().map(|sealed| fixture.state.open_json::<String>(sealed))
+    {
         None => None,
         Some(Ok(state)) => Some(state),
-        Some(Err(_)) => return Some(Err(ErrorData::invalid_params("request state failed its integrity check", None))),
+        Some(Err(_)) => {
+            return Some(Err(ErrorData::invalid_params("request state failed its integrity check", None)));
+        }
     };
     let answered = |key: &str| request.input_responses.as_ref().and_then(|responses| responses.get(key));
     let seal = |state: &str| fixture.state.seal_json(&state).ok();

@@ -38,7 +38,9 @@ impl Fixture {
         Self {
             tasks: TaskManager::new(),
             changes: broadcast::channel(64).0,
-            state: Arc::new(RequestStateCodec::try_new(STATE_KEY).expect("the key has the length the codec wants")),
+            state: Arc::new(
+                RequestStateCodec::try_new(STATE_KEY).expect("the key has the length the codec wants"),
+            ),
         }
     }
 }
@@ -142,15 +144,27 @@ impl ServerHandler for Fixture {
         ))
     }
 
-    async fn set_level(&self, _: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn set_level(
+        &self,
+        _: SetLevelRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         Ok(())
     }
 
-    async fn subscribe(&self, _: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn subscribe(
+        &self,
+        _: SubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         Ok(())
     }
 
-    async fn unsubscribe(&self, _: UnsubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn unsubscribe(
+        &self,
+        _: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         Ok(())
     }
 
@@ -169,8 +183,12 @@ impl ServerHandler for Fixture {
             };
             let sink = context.sink();
             let sent = match change {
-                Ok(Change::Tools) if wants(accepted.tools_list_changed) => sink.notify_tool_list_changed().await,
-                Ok(Change::Prompts) if wants(accepted.prompts_list_changed) => sink.notify_prompt_list_changed().await,
+                Ok(Change::Tools) if wants(accepted.tools_list_changed) => {
+                    sink.notify_tool_list_changed().await
+                }
+                Ok(Change::Prompts) if wants(accepted.prompts_list_changed) => {
+                    sink.notify_prompt_list_changed().await
+                }
                 Ok(Change::Resources) if wants(accepted.resources_list_changed) => {
                     sink.notify_resource_list_changed().await
                 }
@@ -188,15 +206,27 @@ impl ServerHandler for Fixture {
         }
     }
 
-    async fn get_task(&self, request: GetTaskParams, _: RequestContext<RoleServer>) -> Result<GetTaskResult, ErrorData> {
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
         self.tasks.get_task(&request.task_id).map(GetTaskResult::new)
     }
 
-    async fn update_task(&self, request: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         self.tasks.update_task(&request.task_id, request.input_responses)
     }
 
-    async fn cancel_task(&self, request: CancelTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         self.tasks.cancel_task(&request.task_id)
     }
 }

@@ -30,9 +30,12 @@ pub fn call(
     let can_wait = context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks());
     let work: Box<dyn FnOnce(TaskContext) -> TaskFuture + Send> = match request.name.as_ref() {
         // The one that has a synchronous way out.
-        "slow_compute" if !can_wait => return Some(complete(json!({ "content": [text("computed at once")] }))),
+        "slow_compute" if !can_wait => {
+            return Some(complete(json!({ "content": [text("computed at once")] })));
+        }
         "slow_compute" => {
-            let seconds = argument("seconds").and_then(|seconds| seconds.as_f64()).unwrap_or(0.0).clamp(0.0, 600.0);
+            let seconds =
+                argument("seconds").and_then(|seconds| seconds.as_f64()).unwrap_or(0.0).clamp(0.0, 600.0);
             Box::new(move |task| Box::pin(slow_compute(task, Duration::from_secs_f64(seconds))))
         }
         "failing_job" => Box::new(|_| {
@@ -45,7 +48,8 @@ pub fn call(
             Box::pin(async { Err(TaskExit::Error(ErrorData::internal_error("the job broke down", None))) })
         }),
         "confirm_delete" => {
-            let filename = argument("filename").and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default();
+            let filename =
+                argument("filename").and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default();
             Box::new(move |task| Box::pin(confirm_delete(task, filename)))
         }
         "multi_input" => Box::new(|task| Box::pin(multi_input(task))),
@@ -53,7 +57,8 @@ pub fn call(
             let answer = request.input_responses.as_ref().and_then(|responses| responses.get("user_name"));
             let Some(name) = answer.and_then(name_in).map(str::to_owned) else {
                 let question = elicitation("What is your name?", name_schema());
-                let asked = InputRequiredResult::from_input_requests([("user_name".to_owned(), question)].into());
+                let asked =
+                    InputRequiredResult::from_input_requests([("user_name".to_owned(), question)].into());
                 return Some(Ok(asked.into()));
             };
             Box::new(move |_| Box::pin(async move { finished(format!("Hello, {name}!")) }))

@@ -24,7 +24,9 @@ pub async fn call(
     let text_argument = |name: &str| argument(request, name);
     let parts = match request.name.as_ref() {
         "echo" => json!([text(text_argument("message")?)]),
-        "region_echo" => json!([text(format!("{}: {}", text_argument("region")?, text_argument("message")?))]),
+        "region_echo" => {
+            json!([text(format!("{}: {}", text_argument("region")?, text_argument("message")?))])
+        }
         "customer_lookup" => json!([text(customer(&text_argument("customer_id")?))]),
         "greet" => json!([text(format!("Hello, {}!", text_argument("name")?))]),
         "test_simple_text" => json!([text("This is a simple text response for testing.")]),
@@ -67,7 +69,10 @@ pub async fn call(
         }
         "ask_name" => {
             let answer = elicit(context, "What is your name?", name_schema()).await?;
-            json!([text(format!("Hello, {}!", name_in(&json!({ "content": answer.content })).unwrap_or("nobody")))])
+            json!([text(format!(
+                "Hello, {}!",
+                name_in(&json!({ "content": answer.content })).unwrap_or("nobody")
+            ))])
         }
         "test_elicitation_sep1034_defaults" => {
             let answer = elicit(context, "Please check the defaults", defaults_schema()).await?;
@@ -90,7 +95,9 @@ pub async fn call(
         "test_streaming_elicitation" => {
             progress(context).await?;
             let question = crate::mrtr::elicitation("Please confirm", name_schema());
-            return Ok(InputRequiredResult::from_input_requests([("user_name".to_owned(), question)].into()).into());
+            return Ok(
+                InputRequiredResult::from_input_requests([("user_name".to_owned(), question)].into()).into()
+            );
         }
         "test_trigger_tool_change" => {
             announce(fixture, &[Change::Tools]);
@@ -130,7 +137,8 @@ pub fn prompt(request: &GetPromptRequestParams) -> Result<GetPromptResult, Error
         "test_prompt_with_image" => vec![image(), text("Please analyze the image above.")],
         name => return Err(ErrorData::invalid_params(format!("Unknown prompt: {name}"), None)),
     };
-    let messages: Vec<Value> = parts.into_iter().map(|part| json!({ "role": "user", "content": part })).collect();
+    let messages: Vec<Value> =
+        parts.into_iter().map(|part| json!({ "role": "user", "content": part })).collect();
     Ok(parsed(json!({ "resultType": "complete", "messages": messages })))
 }
 
@@ -140,7 +148,9 @@ pub fn resource(uri: &str) -> Result<ReadResourceResult, ErrorData> {
         catalog::STATIC_TEXT => json!({ "uri": uri, "mimeType": "text/plain",
             "text": "This is the content of the static text resource." }),
         catalog::STATIC_BINARY => json!({ "uri": uri, "mimeType": "image/png", "blob": catalog::PNG }),
-        catalog::WATCHED => json!({ "uri": uri, "mimeType": "text/plain", "text": "Watched resource content." }),
+        catalog::WATCHED => {
+            json!({ "uri": uri, "mimeType": "text/plain", "text": "Watched resource content." })
+        }
         _ => {
             let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
             let id = id.filter(|id| !id.is_empty() && !id.contains('/')).ok_or_else(|| {
@@ -156,7 +166,9 @@ pub fn resource(uri: &str) -> Result<ReadResourceResult, ErrorData> {
 /// The string argument `name`, or the protocol error for a call without it.
 pub fn argument(request: &CallToolRequestParams, name: &str) -> Result<String, ErrorData> {
     let value = request.arguments.as_ref().and_then(|arguments| arguments.get(name)?.as_str());
-    value.map(str::to_owned).ok_or_else(|| ErrorData::invalid_params(format!("missing argument {name}"), None))
+    value
+        .map(str::to_owned)
+        .ok_or_else(|| ErrorData::invalid_params(format!("missing argument {name}"), None))
 }
 
 /// A finished tool result from its JSON.
@@ -253,8 +265,10 @@ fn defaults_schema() -> Value {
 }
 
 fn enums_schema() -> Value {
-    let titled = |first: &str, second: &str| json!([{ "const": "value1", "title": first },
-        { "const": "value2", "title": second }]);
+    let titled = |first: &str, second: &str| {
+        json!([{ "const": "value1", "title": first },
+        { "const": "value2", "title": second }])
+    };
     json!({ "type": "object", "properties": {
         "untitledSingle": { "type": "string", "enum": ["option1", "option2", "option3"] },
         "titledSingle": { "type": "string", "oneOf": titled("First Option", "Second Option") },
