@@ -9,7 +9,7 @@
 //! Invariants: a rule's trigger fires for every text the rule accepts (by construction, see `trigger`); no input
 //! makes a stage panic; the work for one hit is bounded by the rule's longest match.
 
-use crate::digits;
+use crate::digits::{self, SHAPES};
 use crate::hs::{self, Database, Expression, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
 use crate::rules::{self, Boundary, Confidence, Form, MATCH_LENGTH_MAX, Rule, TriggerSource};
@@ -32,22 +32,21 @@ pub struct RuleIdx(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerIdx(pub u16);
 
-/// Database of the triggers that run over the whole text.
-const ANYWHERE: usize = 0;
-/// Database of those that run where digits are dense.
-const DENSE: usize = 1;
-
 /// Rejected candidates tried within one window before it is given up: bounds the work for one hit.
 const CANDIDATES_MAX: usize = 64;
 
 /// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
 const VALUE_SLACK: usize = 16;
 
-/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `--key v` is not one.
-const ASSIGN: &str = r#"(?:\\?["'`\]]){0,2}[ \t]{0,8}(?:=>|:=|={1,3}|:)[ \t]{0,8}(?:\\?["'`(]){0,2}"#;
+/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`.
+const ASSIGN: &str = concat!(
+    r#"[\"'`\]]{0,4}[ \t]{0,8}(?:string[ \t]{1,4})?"#,
+    r#"(?:(?:[:.?+|]{0,3}={1,3}>?|:|>)\s{0,10}[\\"'`(]{0,4}|,[ \t]{0,4}\\?["'`])"#
+);
 
-/// Most bytes of [`ASSIGN`] before its `=` or `:`.
-const ASSIGN_LEAD_MAX: usize = 12;
+/// Most bytes of [`ASSIGN`] before the character of [`ASSIGN_SIGNS`] that it must have.
+const ASSIGN_LEAD_MAX: usize = 30;
+const ASSIGN_SIGNS: &[u8] = b"=:>,";
 
 /// Why an engine cannot be built. Each is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,7 +175,7 @@ struct Exact {
     reach: usize,
     /// Longest match looked at.
     length_max: usize,
-    /// For keyed rules: `=` or `:` must follow a hit within this many bytes. Saves a search at each mere mention.
+    /// For keyed rules: one of [`ASSIGN_SIGNS`] must follow a hit within this many bytes. Saves a search at each mere mention.
     assign_within: Option<usize>,
 }
 
@@ -190,7 +189,9 @@ struct Keyed {
 pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
-    databases: Vec<Database>,
+    database: Database,
+    /// Index of the first of the triggers written in code; smaller ones are the database's.
+    first_shape: u16,
     text_rules: Vec<Vec<RuleIdx>>,
     key_rules: Vec<Vec<RuleIdx>>,
     #[cfg(test)]
@@ -252,7 +253,7 @@ impl Engine {
     /// Working memory for one thread.
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
-            hs: HsScratch::for_databases(&self.databases)?,
+            hs: HsScratch::for_database(&self.database)?,
             caches: (0..self.rules.len() * 3).map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
         })
@@ -269,21 +270,22 @@ impl Engine {
         hits: &mut Hits,
     ) -> Result<(), Flood> {
         let Hits { items, cap } = &mut *hits;
-        let mut scan = |db: usize, from: usize, to: usize| -> bool {
-            let Some(db) = self.databases.get(db) else { return true };
-            let flow = hs::scan(db, &mut scratch.hs, &padded[from..], to - from, |id, end| {
-                if items.len() >= *cap {
-                    return ControlFlow::Break(());
-                }
-                items.push(Hit { end: from as u32 + end, trigger: TriggerIdx(id as u16) });
-                ControlFlow::Continue(())
-            });
-            // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
-            debug_assert!(flow.is_ok(), "{flow:?}");
-            flow == Ok(ControlFlow::Continue(()))
+        let mut push = |trigger: u16, end: u32| -> bool {
+            let room = items.len() < *cap;
+            if room {
+                items.push(Hit { end, trigger: TriggerIdx(trigger) });
+            }
+            room
         };
-        let finished = scan(ANYWHERE, 0, len) && digits::zones(&padded[..len], |from, to| scan(DENSE, from, to));
-        if !finished {
+        let flow = hs::scan(&self.database, &mut scratch.hs, padded, len, |id, end| {
+            if push(id as u16, end) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
+        debug_assert!(flow.is_ok(), "{flow:?}");
+        if flow != Ok(ControlFlow::Continue(())) {
+            return Err(Flood);
+        }
+        if !digits::shapes(&padded[..len], &mut |shape, end| push(self.first_shape + shape as u16, end as u32)) {
             return Err(Flood);
         }
         hits.items.sort_unstable();
@@ -323,7 +325,7 @@ impl Engine {
         let high = text.len().min(hit_end.saturating_add(exact.length_max));
         if let Some(within) = exact.assign_within {
             let ahead = &text.as_bytes()[hit_end..text.len().min(hit_end + within)];
-            if memchr::memchr2(b'=', b':', ahead).is_none() {
+            if !ahead.iter().any(|b| ASSIGN_SIGNS.contains(b)) {
                 return nothing;
             }
         }
@@ -432,7 +434,7 @@ impl Engine {
 
     /// Number of triggers, and bytes of their compiled form.
     pub fn trigger_stats(&self) -> (usize, usize) {
-        (self.text_rules.len(), self.databases.iter().map(Database::size_bytes).sum())
+        (self.text_rules.len(), self.database.size_bytes())
     }
 
     fn check_examples(&self, from: usize, errors: &mut Vec<EngineError>) {
@@ -649,44 +651,45 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     if !errors.is_empty() {
         return None;
     }
-    let mut databases = Vec::new();
-    for group in [ANYWHERE, DENSE] {
-        let members: Vec<usize> = (0..triggers.len())
-            .filter(|i| {
-                let mut users = text_rules[*i].iter().chain(&key_rules[*i]);
-                let dense = users.all(|r| rules[usize::from(r.0)].dense_digits);
-                dense == (group == DENSE)
-            })
-            .collect();
-        let expressions: Vec<Expression<'_>> =
-            members.iter().map(|i| Expression { pattern: &triggers[*i].hs, flags: 0, id: *i as u32 }).collect();
-        if members.is_empty() {
-            continue; // all of them are switched off
-        }
-        match Database::compile(&expressions) {
-            Ok(db) => databases.push(db),
-            Err(HsError::Pattern { index, message }) => {
-                for rule in text_rules[members[index]].iter().chain(&key_rules[members[index]]) {
-                    let rule = rules[usize::from(rule.0)].id.clone();
-                    let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
-                    errors.push(EngineError::Rule { rule, reason });
-                }
+    let first_shape = triggers.len() as u16;
+    text_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
+    key_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
+    for (i, rule) in rules.iter().enumerate() {
+        for source in &rule.triggers {
+            if let TriggerSource::Shape(shape) = source {
+                text_rules[usize::from(first_shape) + *shape as usize].push(RuleIdx(i as u16));
             }
-            Err(e) => errors.push(e.into()),
         }
     }
-    if !errors.is_empty() {
-        return None;
+    let expressions: Vec<Expression<'_>> = triggers
+        .iter()
+        .enumerate()
+        .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
+        .collect();
+    match Database::compile(&expressions) {
+        Ok(database) => Some(Engine {
+            rules,
+            exact,
+            database,
+            first_shape,
+            text_rules,
+            key_rules,
+            #[cfg(test)]
+            patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
+        }),
+        Err(HsError::Pattern { index, message }) => {
+            for rule in text_rules[index].iter().chain(&key_rules[index]) {
+                let rule = rules[usize::from(rule.0)].id.clone();
+                let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
+                errors.push(EngineError::Rule { rule, reason });
+            }
+            None
+        }
+        Err(e) => {
+            errors.push(e.into());
+            None
+        }
     }
-    Some(Engine {
-        rules,
-        exact,
-        databases,
-        text_rules,
-        key_rules,
-        #[cfg(test)]
-        patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
-    })
 }
 
 type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
@@ -729,6 +732,7 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
                         reach = reach.max(t.reach.unwrap_or(length_max));
                         in_text.push(t);
                     }
+                    TriggerSource::Shape(_) => reach = length_max,
                     TriggerSource::Pattern { pattern, caseless } => {
                         in_text.push(trigger::whole(pattern, *caseless)?);
                         reach = length_max;

@@ -205,18 +205,12 @@ pub struct HsScratch {
 unsafe impl Send for HsScratch {}
 
 impl HsScratch {
-    /// Working memory that fits each of `databases`.
-    pub fn for_databases(databases: &[Database]) -> Result<HsScratch, HsError> {
+    /// Working memory for `db`.
+    pub fn for_database(db: &Database) -> Result<HsScratch, HsError> {
         let mut raw = ptr::null_mut();
-        for db in databases {
-            // SAFETY: `db` is live; `raw` is null or a scratch not in use, which the call grows or replaces. On
-            // failure the library has freed it (hs_alloc_scratch contract), so it is not touched again.
-            let code = unsafe { hs_alloc_scratch(db.raw.as_ptr(), &raw mut raw) };
-            if code != SUCCESS {
-                return Err(HsError::Code(code));
-            }
-        }
-        NonNull::new(raw).map(|raw| HsScratch { raw }).ok_or(HsError::Compile("no database".into()))
+        // SAFETY: `db` is live; `raw` is a valid out-pointer holding null, which asks for a new scratch.
+        let code = unsafe { hs_alloc_scratch(db.raw.as_ptr(), &raw mut raw) };
+        NonNull::new(raw).filter(|_| code == SUCCESS).map(|raw| HsScratch { raw }).ok_or(HsError::Code(code))
     }
 }
 
@@ -317,7 +311,7 @@ mod tests {
     }
 
     fn ends(db: &Database, text: &str) -> Vec<(u32, u32)> {
-        let mut scratch = HsScratch::for_databases(std::slice::from_ref(db)).unwrap();
+        let mut scratch = HsScratch::for_database(db).unwrap();
         let mut padded = text.as_bytes().to_vec();
         padded.resize(text.len() + SCAN_PADDING, 0);
         let mut out = Vec::new();
@@ -340,7 +334,7 @@ mod tests {
     #[test]
     fn padding_is_not_scanned() {
         let db = db(&[("ab", 0)]);
-        let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
+        let mut scratch = HsScratch::for_database(&db).unwrap();
         let padded = [b'a', b'b'].repeat(64);
         let mut n = 0;
         let flow = scan(&db, &mut scratch, &padded, 5, |_, _| {
@@ -363,7 +357,7 @@ mod tests {
     #[test]
     fn callback_can_stop_and_may_panic() {
         let db = db(&[("a", 0)]);
-        let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
+        let mut scratch = HsScratch::for_database(&db).unwrap();
         let mut padded = vec![b'a'; 10];
         padded.resize(10 + SCAN_PADDING, 0);
         let mut n = 0;
@@ -387,7 +381,7 @@ mod tests {
     #[should_panic(expected = "readable bytes behind it")]
     fn missing_padding_is_refused() {
         let db = db(&[("a", 0)]);
-        let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
+        let mut scratch = HsScratch::for_database(&db).unwrap();
         let _ = scan(&db, &mut scratch, &[b'a'; 70], 10, |_, _| ControlFlow::Continue(()));
     }
 }

@@ -3,6 +3,7 @@
 //! The schema is documented in `rules/README.md`. Unknown keys are refused. Nothing here searches text; the engine
 //! compiles what this module has checked. Runs at start-up only.
 
+use crate::digits::Shape;
 use crate::validate::Validator;
 use serde::Deserialize;
 use tidegate_core::config::CustomRule;
@@ -71,8 +72,6 @@ pub struct Rule {
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
-    /// The trigger cannot fire without many digits close together: see `digits`.
-    pub(crate) dense_digits: bool,
     pub(crate) validator: Option<Validator>,
     pub(crate) entropy: f32,
     pub(crate) placeholders: bool,
@@ -115,6 +114,8 @@ pub(crate) enum TriggerSource {
     Derived,
     /// Written by hand.
     Pattern { pattern: String, caseless: bool },
+    /// Written in code.
+    Shape(Shape),
 }
 
 #[derive(Deserialize)]
@@ -149,8 +150,7 @@ struct RawRule {
     trigger: Option<String>,
     #[serde(default)]
     triggers: Vec<String>,
-    #[serde(default)]
-    dense_digits: bool,
+    shape: Option<Shape>,
     #[serde(default)]
     caseless: bool,
     validator: Option<Validator>,
@@ -220,6 +220,7 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
             shared.iter().find(|t| t.id == name).ok_or_else(|| format!("there is no trigger `{name}`"))?;
         triggers.push(TriggerSource::Pattern { pattern: t.pattern.clone(), caseless: t.caseless });
     }
+    triggers.extend(raw.shape.map(TriggerSource::Shape));
     if triggers.is_empty() {
         triggers.push(TriggerSource::Derived);
     } else if matches!(form, Form::Keyed { .. }) {
@@ -245,7 +246,6 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         form,
         caseless: raw.caseless,
         triggers,
-        dense_digits: raw.dense_digits,
         validator: raw.validator,
         entropy: raw.entropy,
         boundary: raw.boundary.unwrap_or(Boundary::Word),
@@ -269,7 +269,6 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],
-        dense_digits: false,
         validator: None,
         entropy: 0.0,
         placeholders: false,

@@ -4,6 +4,7 @@
 //! confidence. Cost is linear in the span; nothing allocates except the JWT check.
 
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 
 mod card;
 mod iban;
@@ -41,6 +42,8 @@ pub(crate) enum Validator {
     Email,
     /// Telephone number: 7 to 15 digits, not part of a longer number.
     Phone,
+    /// Telephone number in national form: 9 to 12 digits.
+    PhoneNational,
     /// JSON Web Token: its header is a JSON object with `alg`.
     Jwt,
     /// Last six characters are the Base62 CRC-32 of what stands between the last `_` and them.
@@ -49,8 +52,6 @@ pub(crate) enum Validator {
     Generic,
     /// Credentials of an HTTP `Basic` header: decodes to `user:password`.
     Basic,
-    /// Discord bot token: its first part is a decimal user id in Base64.
-    Discord,
     /// Value of a JSON member called password: no type name, variable, reference or sentence.
     PasswordField,
     /// Password inside a URL or connection string: not a variable or a placeholder.
@@ -77,12 +78,12 @@ impl Validator {
             Validator::Ipv4 => ip::judge_v4(text, start, end),
             Validator::Ipv6 => ip::judge_v6(text, start, end),
             Validator::Email => email(span),
-            Validator::Phone => phone(text, start, end),
+            Validator::Phone => phone(text, start, end, 7..=15),
+            Validator::PhoneNational => phone(text, start, end, 9..=12),
             Validator::Jwt => secret::jwt(span),
             Validator::Crc32Base62 => secret::crc32_base62(span),
             Validator::Generic => secret::generic(span),
             Validator::Basic => secret::basic(span),
-            Validator::Discord => secret::discord(span),
             Validator::PasswordField => secret::password_field(span),
             Validator::Password => secret::password(span),
         }
@@ -185,8 +186,8 @@ fn email(span: &str) -> Verdict {
     Verdict::Accept
 }
 
-/// Telephone number: 7 to 15 digits (ITU-T E.164), balanced brackets, not inside a longer number, date or version.
-fn phone(text: &str, start: usize, end: usize) -> Verdict {
+/// Telephone number: so many digits (at most 15, ITU-T E.164), balanced brackets, not inside a longer number, date or version.
+fn phone(text: &str, start: usize, end: usize, count: RangeInclusive<usize>) -> Verdict {
     let span = &text.as_bytes()[start..end];
     let mut digits = [0u8; 16];
     let mut n = 0;
@@ -200,7 +201,7 @@ fn phone(text: &str, start: usize, end: usize) -> Verdict {
     let digits = &digits[..n];
     let opens = span.iter().filter(|b| **b == b'(').count();
     let closes = span.iter().filter(|b| **b == b')').count();
-    if !(7..=15).contains(&n) || opens != closes || digits.iter().all(|d| *d == digits[0]) {
+    if !count.contains(&n) || opens != closes || digits.iter().all(|d| *d == digits[0]) {
         return Verdict::Reject;
     }
     if word_continues(text, start, end) || number_continues(text, start, end, b"-./:,") {

@@ -64,6 +64,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// Messages in the answer.
     pub messages: u64,
+    /// The protocol version asked for, when it is not served and plain enough to be named.
+    pub requested: Option<String>,
     /// A GET that resumes a stream with `Last-Event-ID`.
     pub resumes: bool,
     /// Allowed origin to name in the answer.
@@ -100,6 +102,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             messages: 0,
+            requested: None,
             resumes: false,
             origin: None,
             recorded: false,
@@ -109,6 +112,14 @@ impl Exchange {
     /// The trace id from the message, when the head had none.
     pub fn set_trace(&mut self, trace: [u8; 32]) {
         self.trace = trace;
+    }
+
+    /// The protocol version asked for, to be named in the refusal if it is a plain word.
+    pub fn ask_version(&mut self, version: Option<&[u8]>) {
+        let plain = |v: &&[u8]| {
+            matches!(v.len(), 1..=32) && v.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        };
+        self.requested = version.filter(plain).and_then(|v| String::from_utf8(v.to_vec()).ok());
     }
 
     /// Time waited for the server, measured by the caller.

@@ -217,6 +217,7 @@ fn envelope(
         Ok(message) => message,
         Err(refusal) => {
             x.era = Some(refusal.era);
+            x.ask_version(headers.version);
             x.id = refusal.id.map(|id| Id::copy(doc, id, wire));
             return Err(refusal.reason);
         }
@@ -371,6 +372,7 @@ async fn without_message(conn: &mut Conn, x: &mut Exchange, server: &Arc<Server>
     x.era = Some(Era::Legacy);
     x.resumes = conn.head.value(&conn.buf, Known::LastEventId).is_some();
     if version.is_some_and(|v| !mcp::LEGACY_VERSIONS.iter().any(|l| l.as_bytes() == v)) {
+        x.ask_version(version);
         return Err(Reason::VersionUnsupported);
     }
     if conn.head.method == Method::Get {

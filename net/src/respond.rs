@@ -83,7 +83,7 @@ pub fn error_body(x: &Exchange, reason: Reason, out: &mut Vec<u8>) -> u16 {
         }
         id => {
             let data = match reason {
-                Reason::VersionUnsupported => Some(format!("{{\"supported\":[{}]}}", supported())),
+                Reason::VersionUnsupported => Some(version_data(x, era)),
                 Reason::UpstreamAuth => Some("{\"reason\":\"upstream_auth\"}".into()),
                 _ => None,
             };
@@ -93,9 +93,13 @@ pub fn error_body(x: &Exchange, reason: Reason, out: &mut Vec<u8>) -> u16 {
     if reason == Reason::MethodUnknown && era == Era::Modern { 404 } else { public.status }
 }
 
-fn supported() -> String {
-    let all = mcp::LEGACY_VERSIONS.iter().rev();
-    std::iter::once(&mcp::MODERN_VERSION).chain(all).map(|v| format!("\"{v}\"")).collect::<Vec<_>>().join(",")
+/// What is served in the era of the request, and what was asked for (2026-07-28, basic/versioning).
+fn version_data(x: &Exchange, era: Era) -> String {
+    let supported = match era {
+        Era::Modern => vec![mcp::MODERN_VERSION],
+        Era::Legacy => mcp::LEGACY_VERSIONS.iter().rev().copied().collect(),
+    };
+    serde_json::json!({ "supported": supported, "requested": x.requested }).to_string()
 }
 
 /// Answers a request that is refused or has failed before anything of an answer was sent.

@@ -259,7 +259,7 @@ fn dearest_triggers() {
         let expressions: Vec<Expression<'_>> =
             patterns.iter().map(|pattern| Expression { pattern, flags: 0, id: 0 }).collect();
         let db = Database::compile(&expressions).unwrap();
-        let mut scratch = HsScratch::for_databases(std::slice::from_ref(&db)).unwrap();
+        let mut scratch = HsScratch::for_database(&db).unwrap();
         let mut best = f64::MAX;
         for _ in 0..3 {
             let start = std::time::Instant::now();
@@ -275,39 +275,23 @@ fn dearest_triggers() {
         (None, Some(r)) => format!("{} (key)", engine.rule(*r).id),
         (None, None) => String::new(),
     };
-    let dense = |i: usize| {
-        let mut users = engine.text_rules[i].iter().chain(&engine.key_rules[i]);
-        users.all(|r| engine.rule(*r).dense_digits)
-    };
-    let mut left: Vec<usize> = (0..engine.patterns.len()).filter(|i| !dense(*i)).collect();
+    let mut left: Vec<usize> = (0..engine.patterns.len()).collect();
     let all = |left: &[usize]| time(&left.iter().map(|i| engine.patterns[*i].as_str()).collect::<Vec<_>>());
-    println!("all but dense: {:.3} ns/B", all(&left));
-    let mut best = [f64::MAX; 3];
-    let mut covered = 0;
-    let members: Vec<usize> = (0..engine.patterns.len()).filter(|i| dense(*i)).collect();
-    for i in &members {
-        println!("dense {:.3} ns/B {:40} {:.90}", time(&[&engine.patterns[*i]]), name(*i), engine.patterns[*i]);
-    }
-    let mut scratch = engine.new_scratch().unwrap();
-    for _ in 0..3 {
-        for (what, best) in best.iter_mut().enumerate() {
-            covered = 0;
-            let start = std::time::Instant::now();
-            for at in (0..len - 16384).step_by(16384) {
-                let block = &text[at..at + 16384 + SCAN_PADDING];
-                match what {
-                    0 => drop(hs::scan(&engine.databases[0], &mut scratch.hs, block, 16384, |_, _| ControlFlow::Continue(()))),
-                    1 => assert!(digits::zones(&block[..16384], |a, b| { covered += b - a; true })),
-                    _ => assert!(digits::zones(&block[..16384], |a, b| {
-                        covered += b - a;
-                        hs::scan(&engine.databases[1], &mut scratch.hs, &block[a..], b - a, |_, _| ControlFlow::Continue(())).is_ok()
-                    })),
-                }
-            }
-            *best = best.min(start.elapsed().as_secs_f64() / len as f64 * 1e9);
+    println!("database: {:.3} ns/B", all(&left));
+    let mut best = f64::MAX;
+    let mut n = 0;
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        n = 0;
+        for at in (0..len - 16384).step_by(16384) {
+            assert!(digits::shapes(&text[at..at + 16384], &mut |_, _| {
+                n += 1;
+                true
+            }));
         }
+        best = best.min(start.elapsed().as_secs_f64());
     }
-    println!("anywhere {:.3}, counting {:.3}, counting and dense {:.3} ns/B; {:.0} % covered", best[0], best[1], best[2], 100.0 * covered as f64 / len as f64);
+    println!("shapes: {:.3} ns/B, {n} hits", best / len as f64 * 1e9);
     if std::env::var_os("BISECT").is_none() {
         return;
     }

@@ -16,7 +16,7 @@ const fn issuer(low: u32, high: u32, lengths: &'static [u8]) -> Issuer {
     Issuer { low, high, lengths }
 }
 
-const ISSUERS: [Issuer; 19] = [
+const ISSUERS: [Issuer; 20] = [
     issuer(4, 4, &[13, 16, 19]),                    // Visa
     issuer(51, 55, &[16]),                          // Mastercard
     issuer(2221, 2720, &[16]),                      // Mastercard, second range
@@ -30,6 +30,7 @@ const ISSUERS: [Issuer; 19] = [
     issuer(36, 36, &[14, 16]),                      // Diners Club
     issuer(38, 39, &[14, 16]),                      // Diners Club
     issuer(3528, 3589, &[16]),                      // JCB
+    issuer(2131, 2131, &[15]),                      // JCB, older
     issuer(62, 62, &[16, 17, 18, 19]),              // UnionPay
     issuer(2200, 2204, &[16]),                      // Mir
     issuer(5018, 5018, &[13, 15, 16, 18, 19]),      // Maestro

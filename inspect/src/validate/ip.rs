@@ -34,8 +34,8 @@ pub(super) fn judge_v6(text: &str, start: usize, end: usize) -> Verdict {
     // `::` needs company: `a::b` is a path in several languages, and addresses have at least two filled groups.
     let groups = ip.segments().iter().filter(|g| **g != 0).count();
     let digits = text[start..end].bytes().filter(u8::is_ascii_digit).count();
-    // Addresses in use have digits; the stage before looks only where these are dense (more so in long ones).
-    let too_few = digits < if end - start > 32 { 9 } else { 6 };
+    // The stage before looks for uncompressed addresses only where digits are dense.
+    let too_few = digits < if text[start..end].contains("::") { 1 } else { 12 };
     if longer || ip.is_loopback() || ip.is_unspecified() || groups < 2 || too_few {
         return Verdict::Reject;
     }

@@ -193,15 +193,6 @@ pub(super) fn password_field(span: &str) -> Verdict {
     password(span)
 }
 
-/// Discord: the first of three parts is the bot's numeric id in Base64.
-pub(super) fn discord(span: &str) -> Verdict {
-    let first = span.split('.').next().unwrap_or_default();
-    match BASE64_URL.decode(first) {
-        Ok(id) if id.len() >= 15 && id.iter().all(u8::is_ascii_digit) => Verdict::Accept,
-        _ => Verdict::Reject,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

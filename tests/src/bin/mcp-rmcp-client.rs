@@ -228,11 +228,18 @@ async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     tokio::time::timeout(STEP_TIME_MAX, work).await.context("no answer in time")?
 }
 
-#[tokio::main]
+// rmcp handles every notification in a task of its own, so on several threads they overtake each other and the
+// response. One thread runs tasks in the order in which they became ready, which keeps the order of the wire visible;
+// the steps run as a task too, because the main future is polled out of turn.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    tokio::spawn(run()).await?
+}
+
+async fn run() -> anyhow::Result<()> {
     let profiles: Value = serde_json::from_str(PROFILES)?;
     let (mut url, mut profile, mut pii, mut legacy) = (None, None, "raw".to_owned(), false);
-    let mut args = env::args().skip(1);
+    let mut args = env::args().skip(1).collect::<Vec<_>>().into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--server" => profile = profiles.get(args.next().context("--server needs a value")?),
