@@ -40,7 +40,7 @@ const VALUE_SLACK: usize = 16;
 
 /// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`.
 const ASSIGN: &str = concat!(
-    r#"[\"'`\]]{0,4}[ \t]{0,8}(?:string[ \t]{1,4})?"#,
+    r#"[\\"'`\]]{0,4}[ \t]{0,8}(?:string[ \t]{1,4})?"#,
     r#"(?:(?:[:.?+|]{0,3}={1,3}>?|:|>)\s{0,10}[\\"'`(]{0,4}|,[ \t]{0,4}\\?["'`])"#
 );
 

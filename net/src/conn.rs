@@ -4,10 +4,9 @@
 use crate::exchange::{Exchange, trace_id};
 use crate::pipeline;
 use crate::respond;
-use crate::rt::{self, Shut, TcpRead, TcpWrite};
+use crate::rt::{self, Shut, TcpRead, TcpStream, TcpWrite};
 use crate::timers::{Guard, Timers};
 use crate::worker::{Charge, Ctx};
-use monoio::net::TcpStream;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -4,7 +4,7 @@ use clap::Parser;
 use std::net::SocketAddr;
 use tidegate_core::config::json_schema;
 use tidegate_net::cli::{Check, CheckFormat, Cli, Command, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
-use tidegate_net::control::{demo, gateway};
+use tidegate_net::control::{self, gateway};
 use tidegate_net::{metrics, scan, snapshot};
 
 #[global_allocator]
@@ -60,14 +60,7 @@ fn check(args: &Check) -> u8 {
 }
 
 fn demo_server(listen: SocketAddr) -> u8 {
-    let serve = async {
-        let listener = tokio::net::TcpListener::bind(listen).await?;
-        println!("demo MCP server at http://{}/mcp", listener.local_addr()?);
-        let mut shutdowns = tidegate_net::control::watch::Shutdowns::install()?;
-        demo::serve(listener, async move { _ = shutdowns.next().await; }).await
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.and_then(|r| r.block_on(serve)) {
+    match control::serve_demo(listen) {
         Ok(()) => EXIT_OK,
         Err(e) => {
             eprintln!("tidegate demo-server: {listen}: {e}");

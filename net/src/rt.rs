@@ -8,7 +8,7 @@
 
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
-use monoio::net::TcpStream;
+pub use monoio::net::TcpStream;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;

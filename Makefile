@@ -1,0 +1,55 @@
+# make run  - builds what is missing and starts the gateway with its demo server
+# make test - every check, as CI runs it
+# make help - the other targets
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+# Debug information is not needed to pass or fail.
+TEST_ENV := CARGO_PROFILE_DEV_DEBUG=none
+
+.PHONY: help packages test-packages build run test lint bench bench-micro fuzz deny clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+packages: ## install the system packages that the build needs
+	@.ci/packages build
+
+test-packages: ## install the system packages that the tests need
+	@.ci/packages test
+
+build: packages ## build the gateway (release)
+	$(CARGO) build --release --locked -p tidegate-net
+
+run: build ## build and start: embedded default, demo server, http://127.0.0.1:8080/mcp/demo
+	target/release/tidegate run
+
+lint: packages ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(TEST_ENV) $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test: test-packages lint ## everything CI checks
+	$(TEST_ENV) $(CARGO) build --workspace --locked --bins
+	tests/peers/setup.sh
+	$(TEST_ENV) $(CARGO) test --workspace --locked
+	python3 -B bench/test_compare.py
+
+bench-micro: packages ## criterion benchmarks of the stages
+	$(CARGO) bench --locked -p tidegate-bench
+
+bench: packages ## side by side with direct and nginx; writes bench/results/
+	@.ci/packages bench
+	$(CARGO) build --release --locked -p tidegate-net -p tidegate-loadgen
+	python3 bench/compare.py --rounds 5 --seconds 5
+
+fuzz: packages ## each fuzz target for FUZZ_SECONDS (default 60); needs cargo-fuzz and a nightly toolchain
+	cd fuzz && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=$${FUZZ_SECONDS:-60}; done
+
+deny: ## licences, bans, sources (needs cargo-deny)
+	$(CARGO) deny check bans licenses sources
+
+clean: ## remove what was built and downloaded
+	$(CARGO) clean
+	rm -rf .cache

@@ -1,0 +1,122 @@
+//! The shape of the workspace, as docs/ARCHITECTURE.md states it: who may depend on whom, and what occurs nowhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tidegate_tests::project;
+
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["metadata", "--format-version", "1", "--locked", "--offline"]).current_dir(project::root());
+    let output = command.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
+}
+
+fn name(package: &Value) -> &str {
+    package["name"].as_str().expect("packages have names")
+}
+
+#[test]
+fn packages_depend_on_each_other_only_as_allowed() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("tidegate-core", &[][..]),
+        ("tidegate-inspect", &["tidegate-core"]),
+        ("tidegate-net", &["tidegate-core", "tidegate-inspect"]),
+        ("tidegate-loadgen", &[]),
+        ("tidegate-tests", &["tidegate-core"]),
+        ("tidegate-bench", &["tidegate-core", "tidegate-inspect", "tidegate-net", "tidegate-loadgen"]),
+    ]);
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let ours: Vec<_> = packages.iter().filter(|p| name(p).starts_with("tidegate-")).collect();
+    assert_eq!(ours.len(), allowed.len());
+    for package in ours {
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let dependency = name(dependency);
+            if dependency.starts_with("tidegate-") {
+                let ok = allowed[name(package)].contains(&dependency);
+                assert!(ok, "{} must not depend on {dependency}", name(package));
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_tls_stack_and_no_dependency_from_git() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let banned = ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "tokio-uring", "compio"];
+    for package in packages {
+        assert!(!banned.contains(&name(package)), "{} is banned; see deny.toml", name(package));
+        let source = package["source"].as_str().unwrap_or("registry+");
+        assert!(source.starts_with("registry+"), "{} comes from {source}", name(package));
+    }
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages {
+        versions.entry(name(package)).or_default().insert(package["version"].as_str().unwrap_or_default());
+    }
+    for single in ["rustls", "ring", "simd-json", "monoio", "regex-automata"] {
+        assert_eq!(versions[single].len(), 1, "{single}: {:?}", versions[single]);
+    }
+}
+
+fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a source directory").map(|e| e.expect("an entry").path()) {
+        if entry.is_dir() {
+            sources(&entry, out);
+        } else if entry.extension().is_some_and(|e| e == "rs") {
+            out.push(entry);
+        }
+    }
+}
+
+/// Lines of code (not comments) that contain `needle`, outside the files in `allowed`.
+fn occurrences(package: &str, needle: &str, allowed: &[&str]) -> Vec<String> {
+    let root = project::root();
+    let mut files = Vec::new();
+    sources(&root.join(package).join("src"), &mut files);
+    let mut found = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(&root).expect("inside the project").display().to_string();
+        if allowed.iter().any(|a| relative.starts_with(a)) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source file");
+        let code = text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//"));
+        found.extend(code.filter(|(_, l)| l.contains(needle)).map(|(i, l)| format!("{relative}:{}: {l}", i + 1)));
+    }
+    found
+}
+
+#[test]
+fn each_runtime_stays_in_its_plane() {
+    assert_eq!(occurrences("net", "tokio::", &["net/src/control"]), [""; 0]);
+    assert_eq!(occurrences("net", "axum::", &["net/src/control"]), [""; 0]);
+    assert_eq!(occurrences("net", "monoio::", &["net/src/rt.rs"]), [""; 0]);
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_declared() {
+    let declared = ["inspect/src/hs.rs", "net/src/rt.rs", "net/src/byte_ring.rs", "loadgen/src/os.rs"];
+    for package in ["core", "inspect", "net", "loadgen", "bench"] {
+        for needle in ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"] {
+            assert_eq!(occurrences(package, needle, &declared), [""; 0], "{needle}");
+        }
+    }
+}
+
+#[test]
+fn the_pure_packages_touch_neither_files_nor_sockets_nor_clocks() {
+    for package in ["core", "inspect"] {
+        for needle in ["std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "std::thread", "println!"] {
+            assert_eq!(occurrences(package, needle, &[]), [""; 0], "{package}: {needle}");
+        }
+    }
+}
