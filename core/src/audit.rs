@@ -131,7 +131,11 @@ impl CallRecord<'_> {
         digits(out, self.latency_us / 1000);
         out.push(b'.');
         let frac = (self.latency_us % 1000) as u32;
-        out.extend_from_slice(&[b'0' + (frac / 100) as u8, b'0' + (frac / 10 % 10) as u8, b'0' + (frac % 10) as u8]);
+        out.extend_from_slice(&[
+            b'0' + (frac / 100) as u8,
+            b'0' + (frac / 10 % 10) as u8,
+            b'0' + (frac % 10) as u8,
+        ]);
         number(out, "gateway_us", self.gateway_us);
         number(out, "upstream_us", self.upstream_us);
         number(out, "bytes_in", self.bytes_in);
@@ -333,7 +337,11 @@ fn escape(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
 
 fn escape_content(out: &mut Vec<u8>, content: &str) {
     for c in content.chars() {
-        if unsafe_char(c) { escape_char(out, c) } else { out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()) }
+        if unsafe_char(c) {
+            escape_char(out, c)
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes())
+        }
     }
 }
 
@@ -349,7 +357,8 @@ pub fn write_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
     let day = doy - (153 * mp + 2) / 5 + 1;
     let month = if mp < 10 { mp + 3 } else { mp - 9 };
     let year = (yoe + era * 400 + u64::from(month <= 2)) % 10_000;
-    let two = |out: &mut Vec<u8>, n: u64| out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]);
+    let two =
+        |out: &mut Vec<u8>, n: u64| out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]);
     two(out, year / 100);
     two(out, year % 100);
     out.push(b'-');
@@ -391,10 +400,33 @@ mod tests {
         finish(&mut out, Position { boot: "b00t", core: 1, seq: 7 });
         assert!(out.is_ascii() && out.iter().filter(|b| **b == b'\n').count() == 1);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        for key in ["trace_id", "identity", "mcp_server", "tool_name", "args_hash", "response_hash", "pii_redacted",
-            "redaction_count", "timestamp", "latency_ms", "method", "decision", "reason", "policy", "findings", "status",
-            "session", "request_id", "gateway_us", "upstream_us", "bytes_in", "bytes_out", "core", "seq", "prev"]
-        {
+        for key in [
+            "trace_id",
+            "identity",
+            "mcp_server",
+            "tool_name",
+            "args_hash",
+            "response_hash",
+            "pii_redacted",
+            "redaction_count",
+            "timestamp",
+            "latency_ms",
+            "method",
+            "decision",
+            "reason",
+            "policy",
+            "findings",
+            "status",
+            "session",
+            "request_id",
+            "gateway_us",
+            "upstream_us",
+            "bytes_in",
+            "bytes_out",
+            "core",
+            "seq",
+            "prev",
+        ] {
             assert!(v.get(key).is_some(), "{key}");
         }
         assert_eq!(v["tool_name"], "a\n\u{202e}\"\u{1b}[2J");
@@ -404,7 +436,10 @@ mod tests {
         record.encode_intent(&mut out);
         finish(&mut out, Position { boot: "b00t", core: 1, seq: 8 });
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!((v["kind"].as_str(), v["intent"]["identity"].as_str()), (Some("intent"), Some("anonymous")));
+        assert_eq!(
+            (v["kind"].as_str(), v["intent"]["identity"].as_str()),
+            (Some("intent"), Some("anonymous"))
+        );
     }
 
     #[test]
@@ -432,10 +467,16 @@ mod tests {
         open_line(&mut out, "0123456789abcdef0123456789abcdef", 3, 0, at);
         assert!(out.len() >= OPEN_LINE_BYTES && out[..256].windows(8).any(|w| w == b"01234567"));
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!((v["kind"].as_str(), v["timestamp"].as_str()), (Some("open"), Some("1970-01-01T00:00:00.000Z")));
+        assert_eq!(
+            (v["kind"].as_str(), v["timestamp"].as_str()),
+            (Some("open"), Some("1970-01-01T00:00:00.000Z"))
+        );
         out.clear();
         recovered_line(&mut out, "audit-x.ndjson", (5, Some([1; 32])), 951_782_400_000, at);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!((v["torn_bytes"].as_u64(), v["timestamp"].as_str()), (Some(5), Some("2000-02-29T00:00:00.000Z")));
+        assert_eq!(
+            (v["torn_bytes"].as_u64(), v["timestamp"].as_str()),
+            (Some(5), Some("2000-02-29T00:00:00.000Z"))
+        );
     }
 }

@@ -28,7 +28,11 @@ impl Span {
     fn locate(part: &[u8], whole: &[u8]) -> Span {
         let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
         debug_assert!(part.is_empty() || start + part.len() <= whole.len());
-        if part.is_empty() { Span::default() } else { Span { start: start as u32, end: (start + part.len()) as u32 } }
+        if part.is_empty() {
+            Span::default()
+        } else {
+            Span { start: start as u32, end: (start + part.len()) as u32 }
+        }
     }
 }
 

@@ -207,7 +207,11 @@ fn walk(
         let next = toks.len() as u32 + 1;
         toks.push(Tok { kind, escaped, start: pos, end: end as u32, len: len as u32, next });
     }
-    if toks.len() == nodes.len() && open.is_empty() && !toks.is_empty() { Ok(()) } else { Err(JsonError::Invalid) }
+    if toks.len() == nodes.len() && open.is_empty() && !toks.is_empty() {
+        Ok(())
+    } else {
+        Err(JsonError::Invalid)
+    }
 }
 
 /// Objects up to this many members are compared pairwise, larger ones by keyed hash.

@@ -133,7 +133,11 @@ pub fn salvage_id(doc: &Doc, id_bytes_max: usize) -> Option<TokIdx> {
 ///
 /// # Errors
 /// The [`Refusal`] to answer with.
-pub fn client_message(doc: &Doc, headers: &McpHeaders<'_>, id_bytes_max: usize) -> Result<ClientMessage, Refusal> {
+pub fn client_message(
+    doc: &Doc,
+    headers: &McpHeaders<'_>,
+    id_bytes_max: usize,
+) -> Result<ClientMessage, Refusal> {
     let refuse = |reason| {
         let era = era_of(doc, headers, None);
         Refusal { reason, id: salvage_id(doc, id_bytes_max), era }
@@ -157,11 +161,13 @@ pub fn client_message(doc: &Doc, headers: &McpHeaders<'_>, id_bytes_max: usize) 
     check_keys(doc, params, meta).map_err(refuse)?;
     check_version(doc, headers, meta, era, p.id.is_some()).map_err(refuse)?;
     let method_name = doc.bytes(method);
-    if headers.method.is_some_and(|h| h != method_name) || (era == Era::Modern && p.id.is_some() && headers.method.is_none())
+    if headers.method.is_some_and(|h| h != method_name)
+        || (era == Era::Modern && p.id.is_some() && headers.method.is_none())
     {
         return Err(refuse(Reason::HeaderMismatch));
     }
-    let method = Method::find(method_name).filter(|m| m.in_era(era)).ok_or_else(|| refuse(Reason::MethodUnknown))?;
+    let method =
+        Method::find(method_name).filter(|m| m.in_era(era)).ok_or_else(|| refuse(Reason::MethodUnknown))?;
     if method.notification == p.id.is_some() {
         return Err(refuse(Reason::EnvelopeInvalid));
     }
@@ -179,7 +185,12 @@ pub fn client_message(doc: &Doc, headers: &McpHeaders<'_>, id_bytes_max: usize) 
 fn client_response(doc: &Doc, headers: &McpHeaders<'_>, p: &Parts) -> Option<ClientMessage> {
     let legacy = headers.version.is_none_or(|v| mcp::LEGACY_VERSIONS.iter().any(|l| l.as_bytes() == v));
     let one = p.result.is_some() != p.error.is_some();
-    if !legacy || !one || p.params.is_some() || headers.method.is_some() || p.error.is_some_and(|e| !error_ok(doc, e)) {
+    if !legacy
+        || !one
+        || p.params.is_some()
+        || headers.method.is_some()
+        || p.error.is_some_and(|e| !error_ok(doc, e))
+    {
         return None;
     }
     let kind = if p.result.is_some() { MessageKind::Result } else { MessageKind::Error };
@@ -254,7 +265,12 @@ fn named(doc: &Doc, method: &Method, params: Option<TokIdx>) -> Result<Option<To
     if ok { Ok(name) } else { Err(Reason::ParamsInvalid) }
 }
 
-fn check_name_header(doc: &Doc, headers: &McpHeaders<'_>, era: Era, name: Option<TokIdx>) -> Result<(), Reason> {
+fn check_name_header(
+    doc: &Doc,
+    headers: &McpHeaders<'_>,
+    era: Era,
+    name: Option<TokIdx>,
+) -> Result<(), Reason> {
     match (headers.name, name) {
         (None, Some(_)) if era == Era::Modern => Err(Reason::HeaderMismatch),
         (Some(h), Some(t)) => match mcp::decode_header_value(h) {
@@ -381,7 +397,10 @@ mod tests {
     fn legacy_messages() {
         for (body, want) in [
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, Ok(MessageKind::Request)),
-            (r#"{"jsonrpc":"2.0","id":"","method":"tools/call","params":{"name":"../x"}}"#, Ok(MessageKind::Request)),
+            (
+                r#"{"jsonrpc":"2.0","id":"","method":"tools/call","params":{"name":"../x"}}"#,
+                Ok(MessageKind::Request),
+            ),
             (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, Ok(MessageKind::Notification)),
             (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Ok(MessageKind::Result)),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}"#, Ok(MessageKind::Error)),
@@ -396,12 +415,21 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":"\u001b","method":"ping"}"#, Err(Reason::EnvelopeInvalid)),
             (r#"{"jsonrpc":"2.0","id":1,"method":"nope"}"#, Err(Reason::MethodUnknown)),
             (r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#, Err(Reason::MethodUnknown)),
-            (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#, Err(Reason::EnvelopeInvalid)),
+            (
+                r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#,
+                Err(Reason::EnvelopeInvalid),
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":1}"#, Err(Reason::EnvelopeInvalid)),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":1}"#, Err(Reason::ParamsInvalid)),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, Err(Reason::ParamsInvalid)),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":1}}"#, Err(Reason::ParamsInvalid)),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","NAME":"u"}}"#, Err(Reason::KeyAlias)),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":1}}"#,
+                Err(Reason::ParamsInvalid),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","NAME":"u"}}"#,
+                Err(Reason::KeyAlias),
+            ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":null}}"#,
                 Err(Reason::ParamsInvalid),
@@ -417,7 +445,8 @@ mod tests {
 
     #[test]
     fn modern_messages_need_agreeing_headers() {
-        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t",{META}}}}}"#);
+        let call =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t",{META}}}}}"#);
         let all = [("v", "2026-07-28"), ("m", "tools/call"), ("n", "t")];
         assert_eq!(judge(&call, &all).unwrap().era, Era::Modern);
         assert!(judge(&call, &[all[0], all[1], ("n", "=?base64?dA==?=")]).is_ok());
@@ -431,7 +460,11 @@ mod tests {
             vec![all[0], all[1], ("n", "t,u")],
         ] {
             let got = judge(&call, &headers).unwrap_err();
-            assert_eq!((got.reason, got.id.is_some(), got.era), (Reason::HeaderMismatch, true, Era::Modern), "{headers:?}");
+            assert_eq!(
+                (got.reason, got.id.is_some(), got.era),
+                (Reason::HeaderMismatch, true, Era::Modern),
+                "{headers:?}"
+            );
         }
         let bare = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
         assert_eq!(judge(bare, &[all[0], ("m", "tools/list")]).unwrap_err().reason, Reason::MetaMissing);

@@ -135,8 +135,23 @@ pub const ENVELOPE_KEYS: &[&[u8]] = &[b"jsonrpc", b"id", b"method", b"params", b
 
 /// Members of `params` that decide what a request does; nothing may merely resemble them.
 pub const PARAM_KEYS: &[&[u8]] = &[
-    b"name", b"arguments", b"uri", b"_meta", b"cursor", b"requestState", b"inputResponses", b"taskId", b"ref", b"argument",
-    b"protocolVersion", b"capabilities", b"clientInfo", b"level", b"task", b"requestId", b"progressToken",
+    b"name",
+    b"arguments",
+    b"uri",
+    b"_meta",
+    b"cursor",
+    b"requestState",
+    b"inputResponses",
+    b"taskId",
+    b"ref",
+    b"argument",
+    b"protocolVersion",
+    b"capabilities",
+    b"clientInfo",
+    b"level",
+    b"task",
+    b"requestId",
+    b"progressToken",
 ];
 
 /// A key that is not one of `keys` but that some reader could take for one: other case, compatibility forms
@@ -218,13 +233,26 @@ mod tests {
 
     #[test]
     fn look_alikes_are_seen_and_others_are_not() {
-        for key in ["Method", "METHOD", "param\u{17f}", "\u{ff4d}ethod", "method ", "method\0", "me-thod", "i\u{307}d"] {
+        for key in [
+            "Method",
+            "METHOD",
+            "param\u{17f}",
+            "\u{ff4d}ethod",
+            "method ",
+            "method\0",
+            "me-thod",
+            "i\u{307}d",
+        ] {
             assert!(resembles(key.as_bytes(), ENVELOPE_KEYS), "{key:?}");
         }
         for key in ["method", "params", "methods", "x-method-y", "identity", "\u{e9}"] {
             assert!(!resembles(key.as_bytes(), ENVELOPE_KEYS), "{key:?}");
         }
-        assert!(resembles(b"name\"", PARAM_KEYS) && resembles(b"Arguments", PARAM_KEYS) && !resembles(b"x", PARAM_KEYS));
+        assert!(
+            resembles(b"name\"", PARAM_KEYS)
+                && resembles(b"Arguments", PARAM_KEYS)
+                && !resembles(b"x", PARAM_KEYS)
+        );
     }
 
     #[test]

@@ -172,32 +172,54 @@ impl Reason {
             HostInvalid => row(400, -32600, "host_invalid", "Host is missing or not valid"),
             HostDenied => row(403, -32600, "host_denied", "this Host is not served here"),
             OriginDenied => row(403, -32600, "origin_denied", "this Origin is not allowed"),
-            ExpectUnsupported => row(417, -32600, "expect_unsupported", "only Expect: 100-continue is supported"),
+            ExpectUnsupported => {
+                row(417, -32600, "expect_unsupported", "only Expect: 100-continue is supported")
+            }
             MethodUnsupported => row(501, -32600, "method_unsupported", "HTTP method is not supported"),
             MethodNotAllowed => row(405, -32600, "method_not_allowed", "HTTP method is not allowed here"),
             NoRoute => row(404, -32600, "no_route", "no MCP server is configured at this path"),
             HeadTimeout => row(408, -32600, "head_timeout", "request head was not received in time"),
             BodyTimeout => row(408, -32600, "body_timeout", "request body was not received in time"),
             BodyTooLarge => row(413, -32600, "body_too_large", "request body is too large"),
-            ContentTypeUnsupported => {
-                row(415, -32600, "content_type", "Content-Type must be application/json in UTF-8, not encoded")
+            ContentTypeUnsupported => row(
+                415,
+                -32600,
+                "content_type",
+                "Content-Type must be application/json in UTF-8, not encoded",
+            ),
+            NotAcceptable => row(
+                406,
+                -32600,
+                "not_acceptable",
+                "Accept must include application/json and text/event-stream",
+            ),
+            JsonInvalid => {
+                row(400, -32700, "json_invalid", "Parse error: the body is not one strict JSON text")
             }
-            NotAcceptable => {
-                row(406, -32600, "not_acceptable", "Accept must include application/json and text/event-stream")
+            JsonTooComplex => {
+                row(400, -32700, "json_too_complex", "Parse error: JSON is nested too deeply or too wide")
             }
-            JsonInvalid => row(400, -32700, "json_invalid", "Parse error: the body is not one strict JSON text"),
-            JsonTooComplex => row(400, -32700, "json_too_complex", "Parse error: JSON is nested too deeply or too wide"),
-            JsonDuplicateKey => row(400, -32600, "json_duplicate_key", "Invalid Request: an object has a key twice"),
+            JsonDuplicateKey => {
+                row(400, -32600, "json_duplicate_key", "Invalid Request: an object has a key twice")
+            }
             KeyAlias => row(400, -32600, "key_alias", "Invalid Request: a key resembles a protocol key"),
-            EnvelopeInvalid => row(400, -32600, "envelope_invalid", "Invalid Request: not a valid MCP message"),
+            EnvelopeInvalid => {
+                row(400, -32600, "envelope_invalid", "Invalid Request: not a valid MCP message")
+            }
             BatchRefused => row(400, -32600, "batch_refused", "Invalid Request: batches are not accepted"),
             MethodUnknown => row(400, -32601, "method_unknown", "Method not found"),
             ParamsInvalid => row(400, -32602, "params_invalid", "Invalid params"),
-            MetaMissing => row(400, -32602, "meta_missing", "Invalid params: required _meta members are missing"),
-            HeaderMismatch => row(400, -32020, "header_mismatch", "Header mismatch: MCP headers and body disagree"),
+            MetaMissing => {
+                row(400, -32602, "meta_missing", "Invalid params: required _meta members are missing")
+            }
+            HeaderMismatch => {
+                row(400, -32020, "header_mismatch", "Header mismatch: MCP headers and body disagree")
+            }
             VersionUnsupported => row(400, -32022, "version_unsupported", "Unsupported protocol version"),
             SessionInvalid => row(400, -32600, "session_invalid", "Mcp-Session-Id is not valid"),
-            RequestBlocked => row(200, 40302, "request_blocked", "Blocked by the gateway: sensitive data in the request"),
+            RequestBlocked => {
+                row(200, 40302, "request_blocked", "Blocked by the gateway: sensitive data in the request")
+            }
             ResponseBlocked => row(
                 200,
                 40302,
@@ -209,10 +231,16 @@ impl Reason {
             UpstreamTimeout => row(504, -32603, "upstream_timeout", "the MCP server did not answer in time"),
             UpstreamClosed => row(502, -32603, "upstream_closed", "the MCP server closed the connection"),
             UpstreamProtocol => row(502, -32603, "upstream_protocol", "the MCP server's answer is not valid"),
-            UpstreamAuth => row(502, -32603, "upstream_auth", "the MCP server refused the gateway's credentials"),
-            UpstreamTooLarge => row(200, -32603, "upstream_too_large", "the MCP server's answer is too large"),
+            UpstreamAuth => {
+                row(502, -32603, "upstream_auth", "the MCP server refused the gateway's credentials")
+            }
+            UpstreamTooLarge => {
+                row(200, -32603, "upstream_too_large", "the MCP server's answer is too large")
+            }
             UpstreamStatus => row(502, -32603, "upstream_status", "the MCP server answered with an error"),
-            StreamBroken => row(502, -32603, "stream_broken", "the MCP server's stream ended without an answer"),
+            StreamBroken => {
+                row(502, -32603, "stream_broken", "the MCP server's stream ended without an answer")
+            }
             AuditUnavailable => row(503, -32603, "audit_unavailable", "the audit log cannot take records"),
             Overloaded => row(503, -32603, "overloaded", "the gateway is at a limit"),
             Draining => row(503, -32603, "draining", "the gateway is shutting down"),

@@ -139,7 +139,8 @@ mod tests {
 
     /// Units and the data of each, with the input arriving `step` bytes at a time.
     fn split(input: &[u8], step: usize) -> (Vec<(Vec<u8>, Event)>, Vec<u8>, Vec<u8>) {
-        let (mut s, mut buf, mut out, mut all, mut data) = (Splitter::default(), vec![], vec![], vec![], vec![]);
+        let (mut s, mut buf, mut out, mut all, mut data) =
+            (Splitter::default(), vec![], vec![], vec![], vec![]);
         for part in input.chunks(step) {
             buf.extend_from_slice(part);
             while let Some(n) = s.next_unit(&buf) {

@@ -61,8 +61,12 @@ fn http_requests() {
         let got = classify(&input, input.len());
         let n = |key: &str| row[key].as_u64().unwrap_or(0);
         let ok = match (row["expect"].as_str(), row["when"].as_str()) {
-            (Some("accept"), _) => matches!(got, Verdict::Accept(m) if row.get("n_requests").is_none_or(|n| n == m)),
-            (_, Some("timeout-or-eof")) => matches!(got, Verdict::Incomplete(m) | Verdict::Reject(m) if m <= n("n_valid_before")),
+            (Some("accept"), _) => {
+                matches!(got, Verdict::Accept(m) if row.get("n_requests").is_none_or(|n| n == m))
+            }
+            (_, Some("timeout-or-eof")) => {
+                matches!(got, Verdict::Incomplete(m) | Verdict::Reject(m) if m <= n("n_valid_before"))
+            }
             _ => matches!(got, Verdict::Reject(m) if m <= n("n_valid_before")),
         };
         if !ok {
@@ -111,15 +115,23 @@ fn jsonrpc_bodies() {
     for row in rows("jsonrpc/jsonrpc_cases.jsonl") {
         let input = bytes(&row);
         let header = |name: &str| {
-            row["headers"].as_object().and_then(|h| h.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)))
-                .and_then(|(_, v)| v.as_str()).map(str::as_bytes)
+            row["headers"]
+                .as_object()
+                .and_then(|h| h.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)))
+                .and_then(|(_, v)| v.as_str())
+                .map(str::as_bytes)
         };
-        let headers =
-            McpHeaders { version: header("mcp-protocol-version"), method: header("mcp-method"), name: header("mcp-name") };
+        let headers = McpHeaders {
+            version: header("mcp-protocol-version"),
+            method: header("mcp-method"),
+            name: header("mcp-name"),
+        };
         let got = match parser.parse(&input, &mut doc) {
             Ok(()) => client_message(&doc, &headers, 256).map(|_| ()).map_err(|r| r.reason.public()),
             Err(e) => Err(match e {
-                tidegate_core::json::JsonError::DuplicateKey => tidegate_core::reason::Reason::JsonDuplicateKey,
+                tidegate_core::json::JsonError::DuplicateKey => {
+                    tidegate_core::reason::Reason::JsonDuplicateKey
+                }
                 _ => tidegate_core::reason::Reason::JsonInvalid,
             }
             .public()),

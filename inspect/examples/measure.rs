@@ -56,7 +56,8 @@ fn main() {
     for path in std::env::args().skip(1) {
         let lines = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         let scratch = engine.new_scratch().unwrap_or_else(|e| panic!("{e}"));
-        let mut run = Run { engine: &engine, scratch, by_rule: BTreeMap::new(), found: 0, show: show.clone() };
+        let mut run =
+            Run { engine: &engine, scratch, by_rule: BTreeMap::new(), found: 0, show: show.clone() };
         let (mut bytes, mut docs) = (0, 0);
         let mut labels: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         let start = Instant::now();
@@ -82,18 +83,28 @@ fn main() {
                     .skip(s.unwrap_or(0) as usize)
                     .take((e.unwrap_or(0) - s.unwrap_or(0)) as usize)
                     .collect();
-                println!("MISS {} {} {span:?} in {:?}", record["id"], record["spans"][0]["type"], text.chars().take(160).collect::<String>());
+                println!(
+                    "MISS {} {} {span:?} in {:?}",
+                    record["id"],
+                    record["spans"][0]["type"],
+                    text.chars().take(160).collect::<String>()
+                );
             }
         }
         let mb = bytes as f64 / 1e6;
         println!("{path}: {docs} documents, {mb:.2} MB, {:?}", start.elapsed());
         for (label, (n, hit)) in labels {
-            println!("  {label}: {hit} of {n} documents with a finding ({:.1} %)", 100.0 * hit as f64 / n as f64);
+            println!(
+                "  {label}: {hit} of {n} documents with a finding ({:.1} %)",
+                100.0 * hit as f64 / n as f64
+            );
         }
         let strict: usize = run
             .by_rule
             .iter()
-            .filter(|((kind, _), _)| matches!(kind.as_str(), "SECRET" | "CREDIT_CARD" | "US_SSN" | "IBAN_CODE"))
+            .filter(|((kind, _), _)| {
+                matches!(kind.as_str(), "SECRET" | "CREDIT_CARD" | "US_SSN" | "IBAN_CODE")
+            })
             .map(|(_, n)| n)
             .sum();
         println!("  secrets, cards, SSN, IBAN: {:.2} per MB", strict as f64 / mb);

@@ -11,7 +11,11 @@ fn main() {
     let built = Instant::now();
     let engine = Engine::build(&[], &[]).unwrap_or_else(|e| panic!("{e:?}"));
     let (triggers, bytes) = engine.trigger_stats();
-    println!("{} rules, {triggers} triggers, {bytes} bytes, built in {:?}", engine.rules().len(), built.elapsed());
+    println!(
+        "{} rules, {triggers} triggers, {bytes} bytes, built in {:?}",
+        engine.rules().len(),
+        built.elapsed()
+    );
     let mut scratch = engine.new_scratch().unwrap_or_else(|e| panic!("{e}"));
     let mut hits = Hits::with_cap(1 << 20);
     for path in std::env::args().skip(1) {

@@ -285,7 +285,9 @@ impl Engine {
         if flow != Ok(ControlFlow::Continue(())) {
             return Err(Flood);
         }
-        if !digits::shapes(&padded[..len], &mut |shape, end| push(self.first_shape + shape as u16, end as u32)) {
+        if !digits::shapes(&padded[..len], &mut |shape, end| {
+            push(self.first_shape + shape as u16, end as u32)
+        }) {
             return Err(Flood);
         }
         hits.items.sort_unstable();
@@ -317,7 +319,9 @@ impl Engine {
         let index = usize::from(rule.0);
         let hit_end = hit_end.min(text.len());
         let nothing = Confirmed { found: None, scanned_to: from.max(hit_end) };
-        let (Some(spec), Some(exact)) = (self.rules.get(index), self.exact.get(index)) else { return nothing };
+        let (Some(spec), Some(exact)) = (self.rules.get(index), self.exact.get(index)) else {
+            return nothing;
+        };
         if ctx.number && !spec.numbers {
             return nothing;
         }
@@ -353,7 +357,9 @@ impl Engine {
         if (ctx.number && !spec.numbers) || key.len() > MATCH_LENGTH_MAX {
             return None;
         }
-        let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else { return None };
+        let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else {
+            return None;
+        };
         let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
         keyed.key.search_half_with(key_cache, &Input::new(key))?;
         let decoration = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
@@ -452,7 +458,10 @@ impl Engine {
             for (list, expect) in [(&rule.examples, true), (&rule.counter_examples, false)] {
                 for example in list {
                     if self.finds(&mut scratch, RuleIdx(i as u16), example, &Context::default()) != expect {
-                        complain(example, if expect { "example is not found" } else { "counter-example is found" });
+                        complain(
+                            example,
+                            if expect { "example is not found" } else { "counter-example is found" },
+                        );
                     }
                 }
             }
@@ -460,13 +469,7 @@ impl Engine {
     }
 
     /// True when `rule` finds something in `text`, whatever other rules find there.
-    pub(crate) fn finds(
-        &self,
-        scratch: &mut Scratch,
-        rule: RuleIdx,
-        text: &str,
-        ctx: &Context<'_>,
-    ) -> bool {
+    pub(crate) fn finds(&self, scratch: &mut Scratch, rule: RuleIdx, text: &str, ctx: &Context<'_>) -> bool {
         let mut padded = text.as_bytes().to_vec();
         padded.resize(text.len() + SCAN_PADDING, 0);
         let mut hits = Hits { items: Vec::new(), cap: usize::MAX };
@@ -581,13 +584,7 @@ fn right_is_free(boundary: Boundary, text: &str, end: usize) -> bool {
 }
 
 /// Boundary, placeholder, entropy and validator checks of a candidate. `cut` says that the window ended it.
-fn accept(
-    spec: &Rule,
-    text: &str,
-    whole: (usize, usize),
-    span: (usize, usize),
-    cut: bool,
-) -> Option<Match> {
+fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), cut: bool) -> Option<Match> {
     let (start, mut end) = span;
     if let Some(validator) = spec.validator {
         end = validator.fit(text, start, end)?;
@@ -707,7 +704,11 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let length_max = match (longest, rule.length_max) {
         (_, Some(max)) => longest.map_or(max, |l| l.min(max)),
         (Some(longest), None) if longest <= MATCH_LENGTH_MAX => longest,
-        _ => return Err(format!("needs max_length, as its pattern is unbounded or over {MATCH_LENGTH_MAX} bytes")),
+        _ => {
+            return Err(format!(
+                "needs max_length, as its pattern is unbounded or over {MATCH_LENGTH_MAX} bytes"
+            ));
+        }
     };
     let mut in_text = Vec::new();
     let mut in_key = None;
@@ -763,10 +764,11 @@ fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> 
         .map_err(|e| {
             e.syntax_error().map_or_else(|| format!("pattern is too large: {e}"), ToString::to_string)
         })?;
-    let group =
-        regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret").unwrap_or_default();
+    let group = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret").unwrap_or_default();
     if group > 3 {
-        return Err("the group `secret` must be one of the first three groups; make others non-capturing".into());
+        return Err(
+            "the group `secret` must be one of the first three groups; make others non-capturing".into()
+        );
     }
     Ok((regex, group))
 }

@@ -347,10 +347,8 @@ mod tests {
 
     #[test]
     fn bad_pattern_is_named() {
-        let e = [
-            Expression { pattern: "ok", flags: 0, id: 0 },
-            Expression { pattern: "(bad", flags: 0, id: 1 },
-        ];
+        let e =
+            [Expression { pattern: "ok", flags: 0, id: 0 }, Expression { pattern: "(bad", flags: 0, id: 1 }];
         assert!(matches!(Database::compile(&e), Err(HsError::Pattern { index: 1, .. })));
     }
 

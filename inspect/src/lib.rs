@@ -14,8 +14,8 @@ mod trigger;
 mod validate;
 
 pub use engine::{
-    Confirmed, Context, Engine, EngineError, Flood, Hit, Hits, Match, RuleIdx, SCAN_PADDING, Scratch, TextFinding,
-    TriggerIdx,
+    Confirmed, Context, Engine, EngineError, Flood, Hit, Hits, Match, RuleIdx, SCAN_PADDING, Scratch,
+    TextFinding, TriggerIdx,
 };
 pub use hs::HsError;
 pub use overlap::resolve_overlaps;

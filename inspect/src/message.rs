@@ -194,7 +194,8 @@ impl Inspector {
             self.flood = true;
             return true;
         }
-        let shifted = self.slice_hits.as_slice().iter().map(|h| Hit { end: h.end + base as u32, trigger: h.trigger });
+        let shifted =
+            self.slice_hits.as_slice().iter().map(|h| Hit { end: h.end + base as u32, trigger: h.trigger });
         self.hits.extend(shifted.filter(|h| from == 0 || h.end as usize > from));
         if self.hits.len() > HITS_MAX {
             self.flood = true;
@@ -288,7 +289,14 @@ impl Inspector {
     }
 
     /// All findings of a document for a report, in wire order. The document has been scanned or not; it is scanned here.
-    pub fn report(&mut self, engine: &Engine, scratch: &mut Scratch, plan: &Plan, doc: &Doc, wire: &[u8]) -> Vec<Found> {
+    pub fn report(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        doc: &Doc,
+        wire: &[u8],
+    ) -> Vec<Found> {
         self.start();
         while !self.scan_slice(engine, scratch, doc) {}
         self.find(engine, scratch, plan, doc);
@@ -351,8 +359,11 @@ impl Inspector {
                     let mine = &rest[skip..skip + count];
                     rest = &rest[skip + count..];
                     let nested = t.escaped && may_nest(doc, t);
-                    let untouchable =
-                        self.protocol && depth == 0 && t.kind != Kind::Key && level > 0 && exempt(doc, &open, key);
+                    let untouchable = self.protocol
+                        && depth == 0
+                        && t.kind != Kind::Key
+                        && level > 0
+                        && exempt(doc, &open, key);
                     if (!mine.is_empty() || nested) && !untouchable {
                         self.leaf(engine, scratch, doc, i, start, mine, key, out);
                         if nested && depth < NESTING_MAX {
@@ -503,9 +514,15 @@ impl Inspector {
                     Kind::Number => (t.start as usize, (t.end - t.start) as usize),
                     _ => continue,
                 };
-                if at >= start && at + value.len() <= start + len && !(self.protocol && exempt_tok(doc, tok)) {
+                if at >= start && at + value.len() <= start + len && !(self.protocol && exempt_tok(doc, tok))
+                {
                     let confidence = Confidence::High;
-                    let finding = TextFinding { rule: *rule, start: at - start, end: at - start + value.len(), confidence };
+                    let finding = TextFinding {
+                        rule: *rule,
+                        start: at - start,
+                        end: at - start + value.len(),
+                        confidence,
+                    };
                     copies.push(InTok { tok, finding });
                 }
             }
@@ -540,7 +557,13 @@ fn exempt(doc: &Doc, open: &[Open], key: Option<TokIdx>) -> bool {
         1 => matches!(key, b"jsonrpc" | b"id" | b"method"),
         2 => matches!(
             key,
-            b"requestState" | b"cursor" | b"nextCursor" | b"taskId" | b"progressToken" | b"requestId" | b"protocolVersion"
+            b"requestState"
+                | b"cursor"
+                | b"nextCursor"
+                | b"taskId"
+                | b"progressToken"
+                | b"requestId"
+                | b"protocolVersion"
                 | b"resultType"
         ),
         3 => {
@@ -576,11 +599,20 @@ fn may_nest(doc: &Doc, t: &json::Tok) -> bool {
     let at = t.start as usize + 1;
     let text = &doc.padded()[at..at + t.len as usize];
     let first = text.iter().find(|b| !b.is_ascii_whitespace());
-    t.kind == Kind::String && matches!(first, Some(b'{' | b'[' | b'"')) && memchr::memchr(b'\\', text).is_some()
+    t.kind == Kind::String
+        && matches!(first, Some(b'{' | b'[' | b'"'))
+        && memchr::memchr(b'\\', text).is_some()
 }
 
 /// A rule whose key pattern fired in the key `key`, tried on the member's value.
-fn keyed(engine: &Engine, scratch: &mut Scratch, doc: &Doc, key: TokIdx, rule: RuleIdx, out: &mut Vec<InTok>) {
+fn keyed(
+    engine: &Engine,
+    scratch: &mut Scratch,
+    doc: &Doc,
+    key: TokIdx,
+    rule: RuleIdx,
+    out: &mut Vec<InTok>,
+) {
     let value = key + 1;
     let mut attempt = |tok: TokIdx| {
         let t = doc.tok(tok);

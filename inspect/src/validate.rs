@@ -151,7 +151,13 @@ fn us_ssn(text: &str, start: usize, end: usize) -> Verdict {
     let all_same = digits.iter().all(|d| *d == digits[0]);
     // In advertisements or print since the 1930s, never anybody's.
     let fake = [[0, 7, 8, 0, 5, 1, 1, 2, 0], [2, 1, 9, 0, 9, 9, 9, 9, 9], [4, 5, 7, 5, 5, 5, 4, 6, 2]];
-    if area == 0 || area == 666 || area >= 900 || group == 0 || serial_is_zero || all_same || fake.contains(&digits)
+    if area == 0
+        || area == 666
+        || area >= 900
+        || group == 0
+        || serial_is_zero
+        || all_same
+        || fake.contains(&digits)
     {
         return Verdict::Reject;
     }
@@ -160,14 +166,39 @@ fn us_ssn(text: &str, start: usize, end: usize) -> Verdict {
 
 /// Endings that follow an `@` in file names and package references, not in addresses.
 const NOT_DOMAINS: [&str; 22] = [
-    "png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "jsx", "mjs", "json", "html", "md", "map",
-    "py", "rs", "go", "local", "internal", "localhost",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "svg",
+    "webp",
+    "css",
+    "js",
+    "ts",
+    "tsx",
+    "jsx",
+    "mjs",
+    "json",
+    "html",
+    "md",
+    "map",
+    "py",
+    "rs",
+    "go",
+    "local",
+    "internal",
+    "localhost",
 ];
 
 /// E-mail: local part without leading, trailing or double dots; domain labels well formed; last label letters.
 fn email(span: &str) -> Verdict {
     let Some((local, domain)) = span.rsplit_once('@') else { return Verdict::Reject };
-    if local.is_empty() || local.len() > 64 || local.starts_with('.') || local.ends_with('.') || local.contains("..") {
+    if local.is_empty()
+        || local.len() > 64
+        || local.starts_with('.')
+        || local.ends_with('.')
+        || local.contains("..")
+    {
         return Verdict::Reject;
     }
     let mut labels = 0;
@@ -228,8 +259,15 @@ mod tests {
             check(Validator::UsSsn, ok, Verdict::Accept);
         }
         for bad in [
-            "000-12-3456", "666-12-3456", "900-12-3456", "123-00-4567", "123-45-0000", "078-05-1120", "111-11-1111",
-            "12-345-678", "1234567890",
+            "000-12-3456",
+            "666-12-3456",
+            "900-12-3456",
+            "123-00-4567",
+            "123-45-0000",
+            "078-05-1120",
+            "111-11-1111",
+            "12-345-678",
+            "1234567890",
         ] {
             check(Validator::UsSsn, bad, Verdict::Reject);
         }
@@ -242,7 +280,9 @@ mod tests {
         for ok in ["a@b.co", "first.last+tag@mail.example.org", "x_y%z@a-b.museum"] {
             check(Validator::Email, ok, Verdict::Accept);
         }
-        for bad in [".a@b.co", "a..b@c.de", "a.@b.co", "a@b", "a@-b.co", "a@b-.co", "icon@2x.png", "a@b.c1", "@b.co"] {
+        for bad in
+            [".a@b.co", "a..b@c.de", "a.@b.co", "a@b", "a@-b.co", "a@b-.co", "icon@2x.png", "a@b.c1", "@b.co"]
+        {
             check(Validator::Email, bad, Verdict::Reject);
         }
     }

@@ -183,7 +183,10 @@ fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
             written += stream.step(shared, stopping);
         }
         shared.written.fetch_add(written, Ordering::Relaxed);
-        if stopping || config.durability != Durability::Async || last_sync.elapsed() >= SYNC_INTERVAL - IDLE_REST {
+        if stopping
+            || config.durability != Durability::Async
+            || last_sync.elapsed() >= SYNC_INTERVAL - IDLE_REST
+        {
             last_sync = Instant::now();
             streams.iter_mut().for_each(|s| s.sync(shared));
         }
@@ -507,8 +510,10 @@ mod tests {
     }
 
     fn records(dir: &Dir) -> Vec<(String, Vec<serde_json::Value>)> {
-        let mut names: Vec<_> =
-            std::fs::read_dir(&dir.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(&dir.0)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
             .into_iter()
@@ -548,12 +553,17 @@ mod tests {
         assert!(of_worker.len() >= 3, "{} segments", of_worker.len());
         let mut all = Vec::new();
         for (name, lines) in &of_worker {
-            assert_eq!((&lines[0]["kind"], &lines.last().unwrap()["kind"]), (&"open".into(), &"seal".into()), "{name}");
+            assert_eq!(
+                (&lines[0]["kind"], &lines.last().unwrap()["kind"]),
+                (&"open".into(), &"seal".into()),
+                "{name}"
+            );
             assert_eq!(lines.last().unwrap()["lines"], lines.len() - 1);
             all.extend(lines.iter());
         }
         assert!(all.iter().enumerate().all(|(i, l)| l["seq"] == i && l["core"] == 1 && l["prev"].is_null()));
-        let calls: Vec<_> = all.iter().filter(|l| l["kind"] == "call").map(|l| l["n"].as_u64().unwrap()).collect();
+        let calls: Vec<_> =
+            all.iter().filter(|l| l["kind"] == "call").map(|l| l["n"].as_u64().unwrap()).collect();
         assert_eq!(calls, (0..500).collect::<Vec<_>>());
     }
 
@@ -577,8 +587,12 @@ mod tests {
     fn intents_leave_room_for_what_is_under_way() {
         let dir = Dir::new();
         let (producer, _consumer) = ring(64 << 10);
-        let mut sink =
-            Sink { producer, shared: Arc::new(Shared::default()), worker: 0, durability: config(&dir).durability };
+        let mut sink = Sink {
+            producer,
+            shared: Arc::new(Shared::default()),
+            worker: 0,
+            durability: config(&dir).durability,
+        };
         let body = [b'x'; 500];
         let n = (0..).take_while(|_| sink.intent(&body).is_ok()).count();
         assert!(sink.push(&body).is_ok(), "after {n} intents an outcome still fits");

@@ -100,7 +100,8 @@ impl Conn {
         }
         ctx.metrics.requests.add(1);
         let method = if head.is_ok() { self.head.method.as_str() } else { "-" };
-        let trace = head.is_ok().then(|| self.head.value(&self.buf, Known::Traceparent)).flatten().and_then(trace_id);
+        let trace =
+            head.is_ok().then(|| self.head.value(&self.buf, Known::Traceparent)).flatten().and_then(trace_id);
         let mut x = Exchange::new(&ctx, self.peer.clone(), method, trace);
         let next = match head {
             Ok(_) => pipeline::run(self, &mut x).await,
@@ -140,7 +141,9 @@ impl Conn {
                 Ok(true) => {}
                 _ if self.guard.expired() => return Err(Reason::HeadTimeout),
                 // What is left of a client that hung up in the middle of a head.
-                _ => return if self.buf.trim_ascii().is_empty() { Ok(false) } else { Err(Reason::ClientGone) },
+                _ => {
+                    return if self.buf.trim_ascii().is_empty() { Ok(false) } else { Err(Reason::ClientGone) };
+                }
             }
         }
         self.guard.no_deadline();

@@ -117,7 +117,8 @@ impl Exchange {
     /// The protocol version asked for, to be named in the refusal if it is a plain word.
     pub fn ask_version(&mut self, version: Option<&[u8]>) {
         let plain = |v: &&[u8]| {
-            matches!(v.len(), 1..=32) && v.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+            matches!(v.len(), 1..=32)
+                && v.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
         };
         self.requested = version.filter(plain).and_then(|v| String::from_utf8(v.to_vec()).ok());
     }
@@ -278,7 +279,9 @@ impl Exchange {
 
 /// The trace id of a W3C `traceparent` value (Trace Context, 3.2.2).
 pub fn trace_id(traceparent: &[u8]) -> Option<[u8; 32]> {
-    let [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f', b'-', rest @ ..] = traceparent else { return None };
+    let [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f', b'-', rest @ ..] = traceparent else {
+        return None;
+    };
     let id: [u8; 32] = rest.get(..32)?.try_into().ok()?;
     let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let ok = rest.get(32) == Some(&b'-') && id.iter().all(hex) && id.iter().any(|b| *b != b'0');
@@ -298,9 +301,13 @@ mod tests {
     fn traceparents() {
         let good = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(trace_id(good).unwrap(), *b"0af7651916cd43dd8448eb211c80319c");
-        for bad in ["", "00-", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0AF7651916cd43dd8448eb211c80319c-b7-01"]
-        {
+        for bad in [
+            "",
+            "00-",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7-01",
+        ] {
             assert_eq!(trace_id(bad.as_bytes()), None, "{bad}");
         }
     }

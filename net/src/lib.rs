@@ -1,6 +1,7 @@
 //! Everything of the Tidegate gateway that owns a descriptor, a thread, a clock or entropy.
 
 pub mod audit;
+pub mod byte_ring;
 pub mod cli;
 mod conn;
 pub mod control;
@@ -11,9 +12,8 @@ pub mod metrics;
 mod pipeline;
 mod relay;
 mod respond;
-pub mod scan;
-pub mod byte_ring;
 pub mod rt;
+pub mod scan;
 pub mod snapshot;
 mod stream;
 mod timers;

@@ -37,8 +37,8 @@ impl Counter {
 
 /// Upper bounds of the latency histograms, in microseconds.
 pub const BUCKETS_US: &[u64] = &[
-    10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000,
-    5_000_000, 30_000_000,
+    10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000, 500_000,
+    1_000_000, 5_000_000, 30_000_000,
 ];
 
 /// A histogram with one writer.
@@ -174,7 +174,9 @@ impl Metrics {
     /// The counters of a server, kept over reloads. Control plane only.
     pub fn server(&self, name: &str) -> Arc<ServerMetrics> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(ServerMetrics { workers: self.workers.iter().map(|_| CachePadded::default()).collect() });
+        let new = || {
+            Arc::new(ServerMetrics { workers: self.workers.iter().map(|_| CachePadded::default()).collect() })
+        };
         servers.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
@@ -199,7 +201,12 @@ impl Metrics {
         let mut out = String::with_capacity(16 << 10);
         let simple: [(&str, &str, &str, fn(&WorkerMetrics) -> u64); 13] = [
             ("connections_accepted_total", "counter", "Client connections accepted.", |w| w.accepted.get()),
-            ("connections_refused_total", "counter", "Client connections closed because of the limit.", |w| w.refused.get()),
+            (
+                "connections_refused_total",
+                "counter",
+                "Client connections closed because of the limit.",
+                |w| w.refused.get(),
+            ),
             ("connections", "gauge", "Client connections open.", |w| w.connections.get()),
             ("requests_total", "counter", "HTTP requests received.", |w| w.requests.get()),
             ("redactions_total", "counter", "Values replaced.", |w| w.redactions.get()),
@@ -207,8 +214,12 @@ impl Metrics {
             ("response_body_bytes_total", "counter", "Answer body bytes sent.", |w| w.bytes_out.get()),
             ("streams", "gauge", "Event streams open.", |w| w.streams.get()),
             ("events_total", "counter", "Server-sent events relayed.", |w| w.events.get()),
-            ("upstream_connects_total", "counter", "Connections opened to servers.", |w| w.upstream_connects.get()),
-            ("upstream_reused_total", "counter", "Requests sent on a kept connection.", |w| w.upstream_reused.get()),
+            ("upstream_connects_total", "counter", "Connections opened to servers.", |w| {
+                w.upstream_connects.get()
+            }),
+            ("upstream_reused_total", "counter", "Requests sent on a kept connection.", |w| {
+                w.upstream_reused.get()
+            }),
             ("panics_total", "counter", "Connections ended by a defect of the gateway.", |w| w.panics.get()),
             ("buffered_bytes", "gauge", "Bytes of bodies held.", |w| w.buffered.get()),
         ];
@@ -246,15 +257,32 @@ impl Metrics {
                 let _ = writeln!(out, "tidegate_server_requests_total{{{labels}}} {n}");
             }
         }
-        self.histogram(&mut out, "gateway_duration_microseconds", "The gateway's own time for a request.", |w| &w.gateway);
-        self.histogram(&mut out, "upstream_duration_microseconds", "Waiting for the server's answer.", |w| &w.upstream);
+        self.histogram(
+            &mut out,
+            "gateway_duration_microseconds",
+            "The gateway's own time for a request.",
+            |w| &w.gateway,
+        );
+        self.histogram(&mut out, "upstream_duration_microseconds", "Waiting for the server's answer.", |w| {
+            &w.upstream
+        });
         let gauges = [
             ("audit_records_total", "counter", "Audit records written.", audit.0),
             ("audit_errors_total", "counter", "Failed writes or syncs of the audit log.", audit.1),
             ("audit_failing", "gauge", "1 while the audit log cannot be written.", audit_failing.into()),
             ("config_generation", "gauge", "Number of the configuration in force.", generation),
-            ("reloads_total", "counter", "Configuration reloads that took effect.", self.reloads[0].load(Ordering::Relaxed)),
-            ("reload_failures_total", "counter", "Configuration reloads refused.", self.reloads[1].load(Ordering::Relaxed)),
+            (
+                "reloads_total",
+                "counter",
+                "Configuration reloads that took effect.",
+                self.reloads[0].load(Ordering::Relaxed),
+            ),
+            (
+                "reload_failures_total",
+                "counter",
+                "Configuration reloads refused.",
+                self.reloads[1].load(Ordering::Relaxed),
+            ),
         ];
         for (name, kind, help, value) in gauges {
             header(&mut out, name, kind, help);

@@ -55,7 +55,12 @@ async fn stages(conn: &mut Conn, local: &Rc<Local>, x: &mut Exchange) -> Result<
 }
 
 /// POST: one JSON-RPC message.
-async fn post(conn: &mut Conn, local: &Rc<Local>, x: &mut Exchange, server: &Arc<Server>) -> Result<Next, Reason> {
+async fn post(
+    conn: &mut Conn,
+    local: &Rc<Local>,
+    x: &mut Exchange,
+    server: &Arc<Server>,
+) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     media_types(conn)?;
     let body = conn.read_body().await?.body;
@@ -199,8 +204,11 @@ fn envelope(
     let wire = &conn.buf[body];
     let id_bytes_max = local.snapshot.limits.id_bytes_max as usize;
     let value = |k| conn.head.value(&conn.buf, k);
-    let headers =
-        McpHeaders { version: value(Known::ProtocolVersion), method: value(Known::McpMethod), name: value(Known::McpName) };
+    let headers = McpHeaders {
+        version: value(Known::ProtocolVersion),
+        method: value(Known::McpMethod),
+        name: value(Known::McpName),
+    };
     let modern = headers.version == Some(mcp::MODERN_VERSION.as_bytes());
     x.era = Some(if modern { Era::Modern } else { Era::Legacy });
     match judge.parse(wire) {
@@ -231,7 +239,8 @@ fn envelope(
     }
     x.args_hash = message.arguments.or(message.params).map(|t| sha256(doc.wire(wire, t)));
     if value(Known::Traceparent).is_none() {
-        let inner = message.meta.and_then(|m| doc.get(m, b"traceparent")).and_then(|t| trace_id(doc.bytes(t)));
+        let inner =
+            message.meta.and_then(|m| doc.get(m, b"traceparent")).and_then(|t| trace_id(doc.bytes(t)));
         if let Some(trace) = inner {
             x.set_trace(trace);
         }
@@ -269,7 +278,9 @@ fn mirrored_headers(
     replaced: &[(String, String)],
     out: &mut Mirrored,
 ) -> Result<(), Reason> {
-    let now = |value: &[u8]| replaced.iter().find(|(was, _)| was.as_bytes() == value).map(|(_, now)| now.as_bytes());
+    let now = |value: &[u8]| {
+        replaced.iter().find(|(was, _)| was.as_bytes() == value).map(|(_, now)| now.as_bytes())
+    };
     if redacted && conn.head.value(&conn.buf, Known::McpName).is_some() {
         if let Some(new) = message.name.and_then(|t| now(judge.doc.bytes(t))) {
             let mut value = Vec::new();
@@ -305,8 +316,15 @@ fn mirrored_headers(
 }
 
 /// Fields of a client's request that are passed on as they are; all others stay here, credentials above all.
-const FORWARDED: &[&str] =
-    &["accept", "user-agent", "accept-language", "traceparent", "tracestate", "mcp-protocol-version", "mcp-method"];
+const FORWARDED: &[&str] = &[
+    "accept",
+    "user-agent",
+    "accept-language",
+    "traceparent",
+    "tracestate",
+    "mcp-protocol-version",
+    "mcp-method",
+];
 
 /// Writes the head of the request to the server, from the parsed form.
 fn request_head(

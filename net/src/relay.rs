@@ -45,7 +45,8 @@ async fn relay(
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     let limits = local.snapshot.limits;
-    let new_reader = || ResponseReader::new(local.snapshot.head_limits, limits.response_bytes_max as usize, false);
+    let new_reader =
+        || ResponseReader::new(local.snapshot.head_limits, limits.response_bytes_max as usize, false);
     let (mut reader, mut head) = (new_reader(), ResponseHead::default());
     let waiting = quanta::Instant::now();
     let mut request = outgoing;
@@ -61,8 +62,9 @@ async fn relay(
         };
         upstream.deadline(limits.upstream_response_ms);
         let client = watching.then_some(&conn.guard);
-        let (done, buf) =
-            upstream.exchange(std::mem::take(&mut request.buf), request.range.clone(), &mut reader, &mut head, client).await;
+        let (done, buf) = upstream
+            .exchange(std::mem::take(&mut request.buf), request.range.clone(), &mut reader, &mut head, client)
+            .await;
         request.buf = buf;
         match done {
             Ok(whole) => break (upstream, whole),
@@ -160,7 +162,13 @@ async fn whole(
         "text/plain; charset=utf-8"
     } else {
         let public = Reason::UpstreamStatus.public();
-        jsonrpc::write_error(&mut text, x.id.as_ref().map(|id| id.as_json()), public.code, public.message, None);
+        jsonrpc::write_error(
+            &mut text,
+            x.id.as_ref().map(|id| id.as_json()),
+            public.code,
+            public.message,
+            None,
+        );
         "application/json"
     };
     Ok(respond::send(conn, x, head.status, &fields, media, &text, keep).await)
@@ -253,9 +261,12 @@ pub fn passed_fields(out: &mut Vec<u8>, x: &Exchange, head: &ResponseHead, buf: 
         let is = |n: &str| n.as_bytes().eq_ignore_ascii_case(name);
         let passes = is("mcp-protocol-version")
             || is("retry-after")
-            || (is("mcp-session-id") && x.era != Some(Era::Modern) && tidegate_core::mcp::session_id_ok(value))
+            || (is("mcp-session-id")
+                && x.era != Some(Era::Modern)
+                && tidegate_core::mcp::session_id_ok(value))
             || (is("allow") && head.status == 405)
-            || (is("cache-control") && head.content_type.is_none_or(|v| media_type(v.of(buf)) == MediaType::Json));
+            || (is("cache-control")
+                && head.content_type.is_none_or(|v| media_type(v.of(buf)) == MediaType::Json));
         if passes {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
@@ -274,7 +285,9 @@ pub fn post_aside(ctx: &Rc<Ctx>, server: &Arc<Server>, x: &Exchange, body: Vec<u
         let mut out = Vec::with_capacity(body.len() + 256);
         out.extend_from_slice(format!("POST {} HTTP/1.1\r\n", server.url.path).as_bytes());
         respond::field(&mut out, "Host", server.url.authority.as_bytes());
-        out.extend_from_slice(b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n");
+        out.extend_from_slice(
+            b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n",
+        );
         if let Some(session) = &session {
             respond::field(&mut out, "Mcp-Session-Id", session);
         }
@@ -286,14 +299,19 @@ pub fn post_aside(ctx: &Rc<Ctx>, server: &Arc<Server>, x: &Exchange, body: Vec<u
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&body);
         let limits = local.snapshot.limits;
-        let mut reader = ResponseReader::new(local.snapshot.head_limits, limits.head_bytes_max as usize, false);
+        let mut reader =
+            ResponseReader::new(local.snapshot.head_limits, limits.head_bytes_max as usize, false);
         let mut head = ResponseHead::default();
         if let Ok(mut upstream) = Upstream::acquire(&ctx, &server, true).await {
             upstream.deadline(limits.upstream_connect_ms);
             let range = 0..out.len();
             let (result, _) = upstream.exchange(out, range, &mut reader, &mut head, None).await;
             if let Err(failed) = result {
-                tracing::warn!(server = server.name, reason = failed.reason.label(), "a message to a server was lost");
+                tracing::warn!(
+                    server = server.name,
+                    reason = failed.reason.label(),
+                    "a message to a server was lost"
+                );
             }
         }
     });
@@ -302,8 +320,11 @@ pub fn post_aside(ctx: &Rc<Ctx>, server: &Arc<Server>, x: &Exchange, body: Vec<u
 /// A request of the older era that took too long: its server is told to stop (2025-11-25, basic/utilities/cancellation).
 fn cancel_at_server(ctx: &Rc<Ctx>, x: &Exchange, server: &Arc<Server>) {
     let never = x.method.is_none_or(|m| m.name == "initialize");
-    let Some(id) = x.id.as_ref().filter(|_| x.era == Some(Era::Legacy) && awaits_answer(x) && !never) else { return };
-    let mut body = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
+    let Some(id) = x.id.as_ref().filter(|_| x.era == Some(Era::Legacy) && awaits_answer(x) && !never) else {
+        return;
+    };
+    let mut body =
+        b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
     body.extend_from_slice(id.as_json());
     body.extend_from_slice(b",\"reason\":\"timeout\"}}");
     post_aside(ctx, server, x, body);

@@ -39,7 +39,8 @@ pub fn phrase(status: u16) -> &'static str {
 
 /// Appends a status line and the fields every answer has.
 pub fn begin_head(out: &mut Vec<u8>, x: &Exchange, status: u16, keep_alive: bool) {
-    let line = [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8, b' '];
+    let line =
+        [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8, b' '];
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&line);
     out.extend_from_slice(phrase(status).as_bytes());
@@ -49,7 +50,9 @@ pub fn begin_head(out: &mut Vec<u8>, x: &Exchange, status: u16, keep_alive: bool
     }
     if let Some(origin) = &x.origin {
         field(out, "Access-Control-Allow-Origin", origin);
-        out.extend_from_slice(b"Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\nVary: Origin\r\n");
+        out.extend_from_slice(
+            b"Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\nVary: Origin\r\n",
+        );
     }
 }
 
@@ -115,7 +118,9 @@ pub async fn refuse(conn: &mut Conn, x: &mut Exchange, reason: Reason) -> Next {
     let keep = conn.request_end.is_some() && conn.head.keep_alive && !conn.ctx.phase.is_draining();
     let mut extra = Vec::new();
     match status {
-        405 => field(&mut extra, "Allow", if x.era == Some(Era::Modern) { b"POST" } else { ALLOW.as_bytes() }),
+        405 => {
+            field(&mut extra, "Allow", if x.era == Some(Era::Modern) { b"POST" } else { ALLOW.as_bytes() })
+        }
         503 => field(&mut extra, "Retry-After", b"1"),
         _ => {}
     }
@@ -153,7 +158,13 @@ pub async fn send(
 }
 
 /// Writes a whole answer, after its record where that must come first.
-pub async fn deliver(conn: &mut Conn, x: &mut Exchange, out: Vec<u8>, range: std::ops::Range<usize>, keep: bool) -> Next {
+pub async fn deliver(
+    conn: &mut Conn,
+    x: &mut Exchange,
+    out: Vec<u8>,
+    range: std::ops::Range<usize>,
+    keep: bool,
+) -> Next {
     let ctx = conn.ctx.clone();
     if x.records_first(&ctx) && x.record(&ctx).await.is_err() {
         return Next::Abort; // no audit, no answer

@@ -18,6 +18,9 @@ use tidegate_core::config::IoDriver;
 /// Bytes kept free behind every read buffer's content, for scanners that read past their input.
 pub const PADDING: usize = tidegate_core::json::PADDING;
 
+/// A buffer with less room than this is grown before reading.
+const SPARE_MIN: usize = 2048;
+
 /// Which driver the workers run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
@@ -39,7 +42,9 @@ pub fn choose_driver(wish: IoDriver) -> Result<Driver, String> {
         (Ok(()), _) => Ok(Driver::IoUring),
         (Err(why), IoDriver::IoUring) => Err(format!("io: io_uring cannot be used: {why}")),
         (Err(why), _) => {
-            tracing::warn!("io_uring cannot be used: {why}; FALLING BACK TO EPOLL, which costs about a tenth more");
+            tracing::warn!(
+                "io_uring cannot be used: {why}; FALLING BACK TO EPOLL, which costs about a tenth more"
+            );
             Ok(Driver::Epoll)
         }
     }
@@ -78,8 +83,12 @@ pub fn run<F: Future<Output = ()>>(driver: Driver, core: Option<usize>, main: F)
         }
     }
     match driver {
-        Driver::IoUring => monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build()?.block_on(main),
-        Driver::Epoll => monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?.block_on(main),
+        Driver::IoUring => {
+            monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build()?.block_on(main)
+        }
+        Driver::Epoll => {
+            monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?.block_on(main)
+        }
     }
     Ok(())
 }
@@ -180,10 +189,14 @@ pub fn split(stream: TcpStream) -> (TcpRead, TcpWrite) {
 }
 
 impl TcpRead {
-    /// Appends up to `want` bytes to `buf`; 0 is the end. Never drop this future.
+    /// Appends to `buf` what there is, up to its capacity, which is grown by `want` when little is left; 0 is the end.
+    /// Never drop this future.
     pub async fn read(&mut self, mut buf: Vec<u8>, want: usize) -> (io::Result<usize>, Vec<u8>) {
         let len = buf.len();
-        buf.reserve(want + PADDING);
+        if buf.capacity() < len + SPARE_MIN + PADDING {
+            buf.reserve(want + PADDING);
+        }
+        let want = buf.capacity() - len - PADDING;
         let (res, slice) = self.0.read(buf.slice_mut(len..len + want)).await;
         let mut buf = slice.into_inner();
         match &res {
@@ -196,7 +209,11 @@ impl TcpRead {
 
 impl TcpWrite {
     /// Writes `buf[range]` whole. Returns the buffer and how many bytes went out.
-    pub async fn write_all(&mut self, mut buf: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>, usize) {
+    pub async fn write_all(
+        &mut self,
+        mut buf: Vec<u8>,
+        range: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>, usize) {
         let mut at = range.start;
         while at < range.end {
             let (res, slice) = self.0.write(buf.slice(at..range.end)).await;

@@ -35,7 +35,8 @@ pub fn run(args: &Scan) -> u8 {
     let (mut findings, mut failed) = (0, false);
     for file in files {
         let name = if file == &stdin { "<stdin>".into() } else { file.display().to_string() };
-        let result = read(file, &stdin).and_then(|bytes| scanner.input(args, &name, &bytes, &mut out, &mut failed));
+        let result =
+            read(file, &stdin).and_then(|bytes| scanner.input(args, &name, &bytes, &mut out, &mut failed));
         match result {
             Ok(n) => findings += n,
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return EXIT_USAGE,
@@ -185,7 +186,10 @@ impl Scanner {
                 }
                 ScanFormat::Text => {
                     let (start, end, kind, id) = (f.start, f.end, &rule.kind, &rule.id);
-                    writeln!(out, "{name}:{line}: {kind} ({id}, {confidence}) at bytes {start}..{end}: {action}")?;
+                    writeln!(
+                        out,
+                        "{name}:{line}: {kind} ({id}, {confidence}) at bytes {start}..{end}: {action}"
+                    )?;
                 }
             }
         }
@@ -193,7 +197,13 @@ impl Scanner {
     }
 
     /// Prints the input with its findings replaced.
-    fn redact(&mut self, args: &Scan, bytes: &[u8], found: &[Found], out: &mut impl Write) -> std::io::Result<()> {
+    fn redact(
+        &mut self,
+        args: &Scan,
+        bytes: &[u8],
+        found: &[Found],
+        out: &mut impl Write,
+    ) -> std::io::Result<()> {
         if args.input == ScanInput::Text {
             let mut at = 0;
             for f in found.iter().filter(|f| f.mode >= Mode::Redact) {
@@ -205,8 +215,14 @@ impl Scanner {
             return out.write_all(&bytes[at..]);
         }
         let mut redacted = Vec::new();
-        let report =
-            self.inspector.inspect(&self.engine, &mut self.scratch, &self.plan, &self.doc, bytes, &mut redacted);
+        let report = self.inspector.inspect(
+            &self.engine,
+            &mut self.scratch,
+            &self.plan,
+            &self.doc,
+            bytes,
+            &mut redacted,
+        );
         match report.verdict {
             Verdict::Pass => out.write_all(bytes)?,
             Verdict::Redacted => out.write_all(&redacted)?,

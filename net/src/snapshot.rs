@@ -93,7 +93,10 @@ impl Snapshot {
                 Ok(engine) => Arc::new(engine),
                 Err(mistakes) => {
                     let path = || "inspection".to_owned();
-                    return Err(mistakes.iter().map(|e| BuildError { path: path(), problem: e.to_string() }).collect());
+                    return Err(mistakes
+                        .iter()
+                        .map(|e| BuildError { path: path(), problem: e.to_string() })
+                        .collect());
                 }
             },
         };
@@ -109,8 +112,13 @@ impl Snapshot {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let kinds = engine.rules().iter().map(|r| &r.kind).chain([&"FLOOD".to_owned()])
-            .map(|k| (k.clone(), metrics.kind(k))).collect();
+        let kinds = engine
+            .rules()
+            .iter()
+            .map(|r| &r.kind)
+            .chain([&"FLOOD".to_owned()])
+            .map(|k| (k.clone(), metrics.kind(k)))
+            .collect();
         Ok(Snapshot {
             generation,
             config: config.clone(),
@@ -140,7 +148,8 @@ impl Snapshot {
 
     /// Whether a browser page of this origin may call: a configured one, or one from this very machine.
     pub fn origin_allowed(&self, origin: &[u8]) -> bool {
-        let configured = self.config.allowed_origins.iter().any(|o| o.as_bytes().eq_ignore_ascii_case(origin));
+        let configured =
+            self.config.allowed_origins.iter().any(|o| o.as_bytes().eq_ignore_ascii_case(origin));
         configured || is_loopback_origin(origin)
     }
 
@@ -219,7 +228,10 @@ pub struct Published {
 impl Published {
     /// Begins with `first`.
     pub fn new(first: Snapshot) -> Arc<Published> {
-        Arc::new(Published { generation: AtomicU64::new(first.generation), current: Mutex::new(Arc::new(first)) })
+        Arc::new(Published {
+            generation: AtomicU64::new(first.generation),
+            current: Mutex::new(Arc::new(first)),
+        })
     }
 
     /// Number of the newest snapshot: what workers compare for each request.
@@ -249,7 +261,14 @@ mod tests {
         for ok in ["http://localhost", "https://127.0.0.1:6274", "http://[::1]:1"] {
             assert!(is_loopback_origin(ok.as_bytes()), "{ok}");
         }
-        for bad in ["null", "http://localhost.evil", "http://evil", "localhost", "http://127.0.0.1:x", "file://localhost"] {
+        for bad in [
+            "null",
+            "http://localhost.evil",
+            "http://evil",
+            "localhost",
+            "http://127.0.0.1:x",
+            "file://localhost",
+        ] {
             assert!(!is_loopback_origin(bad.as_bytes()), "{bad}");
         }
     }

@@ -107,7 +107,9 @@ pub async fn relay(
     let mut out = std::mem::take(&mut conn.out);
     out.clear();
     respond::begin_head(&mut out, x, 200, keep);
-    out.extend_from_slice(b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+    out.extend_from_slice(
+        b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n",
+    );
     relay::passed_fields(&mut out, x, head, &upstream.buf);
     out.extend_from_slice(if chunked { b"Transfer-Encoding: chunked\r\n\r\n" } else { b"\r\n" });
     x.status = 200;
@@ -282,7 +284,13 @@ async fn flush(conn: &mut Conn, x: &mut Exchange, r: &mut Relay) {
 }
 
 /// Ends the stream towards the client.
-async fn finish(conn: &mut Conn, x: &mut Exchange, mut r: Relay, ended: Result<(), Reason>, keep: bool) -> Next {
+async fn finish(
+    conn: &mut Conn,
+    x: &mut Exchange,
+    mut r: Relay,
+    ended: Result<(), Reason>,
+    keep: bool,
+) -> Next {
     let reason = match ended {
         Ok(()) if awaits_answer(x) && !r.answered => Some(Reason::StreamBroken),
         Ok(()) => None,

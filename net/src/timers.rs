@@ -44,7 +44,12 @@ pub struct Guard {
 impl Timers {
     /// No sockets yet.
     pub fn new() -> Rc<Timers> {
-        Rc::new(Timers { start: Instant::now(), now_ms: Cell::new(0), slots: RefCell::default(), fds: RefCell::default() })
+        Rc::new(Timers {
+            start: Instant::now(),
+            now_ms: Cell::new(0),
+            slots: RefCell::default(),
+            fds: RefCell::default(),
+        })
     }
 
     /// Milliseconds since the worker's start, as of the last tick.

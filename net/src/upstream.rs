@@ -136,13 +136,20 @@ impl Upstream {
             ctx.metrics.upstream_connects.add(1);
             match Self::connect(ctx, server, addr, limits.upstream_connect_ms).await {
                 Ok(upstream) => return Ok(upstream),
-                Err(error) => tracing::warn!(server = server.name, %addr, %error, "a server cannot be reached"),
+                Err(error) => {
+                    tracing::warn!(server = server.name, %addr, %error, "a server cannot be reached")
+                }
             }
         }
         Err(Reason::UpstreamConnect)
     }
 
-    async fn connect(ctx: &Ctx, server: &Server, addr: std::net::SocketAddr, ms: u64) -> io::Result<Upstream> {
+    async fn connect(
+        ctx: &Ctx,
+        server: &Server,
+        addr: std::net::SocketAddr,
+        ms: u64,
+    ) -> io::Result<Upstream> {
         let stream = rt::begin_connect(addr)?;
         let fd = stream.as_raw_fd();
         let guard = Timers::watch(&ctx.timers, fd);
@@ -215,7 +222,9 @@ impl Upstream {
         };
         let result = match got {
             Ok(()) => Ok(sent.is_ok()),
-            Err(_) if client.is_some_and(Guard::is_gone) => Err(Failed { reason: Reason::ClientGone, retry: false }),
+            Err(_) if client.is_some_and(Guard::is_gone) => {
+                Err(Failed { reason: Reason::ClientGone, retry: false })
+            }
             Err(_) if guard.expired() => Err(Failed { reason: Reason::UpstreamTimeout, retry: false }),
             Err(reason) => Err(Failed { reason, retry: *reused && n == 0 && sent.is_err() }),
         };

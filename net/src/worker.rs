@@ -17,9 +17,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
+use tidegate_core::config::{Actions, Mode};
 use tidegate_core::limits::Limits;
 use tidegate_core::reason::Reason;
 use tidegate_inspect::Scratch;
+use tidegate_inspect::message::Plan;
 
 /// What the control plane tells all workers.
 #[derive(Debug, Default)]
@@ -124,7 +126,9 @@ impl Ctx {
             // The engine was tried by the control plane; without scratch the old rules stay in force.
             match snapshot.engine.new_scratch() {
                 Ok(scratch) => *local = Rc::new(Local { snapshot, scratch: RefCell::new(scratch) }),
-                Err(error) => tracing::error!(%error, "a worker has no memory for new rules and keeps the old ones"),
+                Err(error) => {
+                    tracing::error!(%error, "a worker has no memory for new rules and keeps the old ones")
+                }
             }
         }
         local.clone()
@@ -295,6 +299,7 @@ async fn main(parts: Parts) -> std::io::Result<()> {
         judges: RefCell::default(),
         random: Cell::new(random_state()),
     });
+    warm_up(&ctx).await;
     ctx.phase.listening.fetch_add(1, Ordering::AcqRel);
     let accepting = listener.clone();
     let shared = ctx.clone();
@@ -319,6 +324,23 @@ async fn main(parts: Parts) -> std::io::Result<()> {
     }
 }
 
+/// Inspects a message of its own, so that the first call does not pay for clocks, caches and page faults.
+async fn warm_up(ctx: &Rc<Ctx>) {
+    let text = br#"{"jsonrpc":"2.0","id":0,"result":{"email":"a.b@example.com","phone":"+1 202 555 0143","ip":"192.0.2.1",
+        "card":"4111 1111 1111 1111","ssn":"536-22-8743","iban":"GB82 WEST 1234 5698 7654 32","x":"\u0041"}}"#;
+    let local = ctx.local();
+    let mut judge = ctx.take_judge(&local);
+    let limit = usize::MAX;
+    let detect = Actions { default: Mode::Detect, types: Default::default() };
+    let plan = Plan::new(&local.snapshot.engine, &detect, limit);
+    if judge.parse(text).is_ok() {
+        let report = judge.inspect(ctx, &local, &plan, text).await;
+        debug_assert!(!report.findings.is_empty());
+    }
+    ctx.give_judge(judge);
+    std::hint::black_box(quanta::Instant::now());
+}
+
 async fn accept(ctx: Rc<Ctx>, listener: Rc<Listener>) {
     loop {
         match listener.accept().await {
@@ -334,7 +356,9 @@ async fn accept(ctx: Rc<Ctx>, listener: Rc<Listener>) {
                     let serving = conn::serve(ctx.clone(), stream, peer);
                     if CatchUnwind(Box::pin(serving)).await.is_err() {
                         ctx.metrics.panics.add(1);
-                        tracing::error!("a connection was closed because of a defect in the gateway; please report this");
+                        tracing::error!(
+                            "a connection was closed because of a defect in the gateway; please report this"
+                        );
                     }
                     ctx.metrics.connections.sub(1);
                 });

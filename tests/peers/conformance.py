@@ -2,7 +2,7 @@
 """Runs the official MCP conformance suite against a server, directly and through the gateway, and compares.
 
 usage: conformance.py DIRECT_URL [GATEWAY_URL] --requirements REV --out DIR [--deadline SECONDS]
-                      [--gateway-passes SCENARIO:CHECK ...]
+                      [--gateway-passes SCENARIO:CHECK ...] [--gateway-fails-less SCENARIO:CHECK ...]
 
 With two URLs the exit code is 0 if every scenario ended the same on both ways, 1 if anything differs. A difference is
 the gateway's defect: which scenarios the server itself passes does not matter here. With one URL it prints what that
@@ -12,7 +12,9 @@ Compared are, per scenario, all checks by name and verdict. INFO checks log sing
 depends on timing; of those only the names are compared.
 
 A gateway that checks more than the server behind it may pass what the server fails. Such checks are named one by one
-with --gateway-passes; then the gateway must pass them, whatever the server does.
+with --gateway-passes; then the gateway must pass them, whatever the server does. A check that is made several times
+in a scenario may fail through the gateway only for what the server itself answered: with --gateway-fails-less it must
+fail less often than directly.
 
 With GATEWAY_TOKEN in the environment, every request to the gateway carries it as a bearer token.
 """
@@ -88,17 +90,22 @@ def tally(checks: Checks | None) -> str:
     return text
 
 
-def differences(direct: Checks | None, proxied: Checks | None, gateway_passes: set[str]) -> list[str]:
-    """One line for each verdict that only one way has; `gateway_passes` holds ids of checks."""
+def differences(direct: Checks | None, proxied: Checks | None, passes: set[str], fails_less: set[str]) -> list[str]:
+    """One line for each verdict that only one way has; the sets hold ids of checks that are judged apart."""
     if direct is None or proxied is None:
         return ["the scenario ran on one way only"]
     left, right = verdicts(direct), verdicts(proxied)
     lines = []
-    for name in sorted(gateway_passes):
+    for name in sorted(passes):
         if {status for (own, status) in right if own == name} != {"SUCCESS"}:
             lines.append(f"gateway: {name} is to be passed by the gateway itself, and is not")
-        left, right = ({key: n for key, n in side.items() if key[0] != name} for side in (left, right))
-    left, right = collections.Counter(left), collections.Counter(right)
+    for name in sorted(fails_less):
+        counts = [side[name, "FAILURE"] for side in (left, right)]
+        if counts[1] >= counts[0]:
+            lines.append(f"gateway: {name} is to fail less often than directly; direct x{counts[0]}, gateway x{counts[1]}")
+    for side in (left, right):
+        for key in [key for key in side if key[0] in passes | fails_less]:
+            del side[key]
     for side, extra, checks in (("direct", left - right, direct), ("gateway", right - left, proxied)):
         for (name, status), count in sorted(extra.items()):
             reason = next((c.get("errorMessage") for c in checks if (c["id"], c["status"]) == (name, status)), None)
@@ -113,6 +120,7 @@ def main() -> int:
     parser.add_argument("--requirements", required=True, metavar="REV")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--gateway-passes", action="append", default=[], metavar="SCENARIO:CHECK")
+    parser.add_argument("--gateway-fails-less", action="append", default=[], metavar="SCENARIO:CHECK")
     parser.add_argument("--deadline", type=float, default=180, help="seconds for one run of the suite")
     args = parser.parse_args()
     if not (NODE.exists() and SUITE.exists()):
@@ -131,8 +139,11 @@ def main() -> int:
     found = []
     for scenario in dict.fromkeys(name for run in runs for name in run):
         row = [run.get(scenario) for run in runs]
-        passes = {check for name, _, check in (item.partition(":") for item in args.gateway_passes) if name == scenario}
-        lines = differences(*row, passes) if len(runs) == 2 else []
+        apart = [
+            {check for name, _, check in (item.partition(":") for item in items) if name == scenario}
+            for items in (args.gateway_passes, args.gateway_fails_less)
+        ]
+        lines = differences(*row, *apart) if len(runs) == 2 else []
         found += [f"{scenario}: {line}" for line in lines]
         print(f"{scenario:<48}" + "".join(f"{tally(cell):<18}" for cell in row) + ("DIFFERS" if lines else ""))
     totals = []

@@ -90,7 +90,9 @@ fn occurrences(package: &str, needle: &str, allowed: &[&str]) -> Vec<String> {
         }
         let text = fs::read_to_string(&file).expect("a source file");
         let code = text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//"));
-        found.extend(code.filter(|(_, l)| l.contains(needle)).map(|(i, l)| format!("{relative}:{}: {l}", i + 1)));
+        found.extend(
+            code.filter(|(_, l)| l.contains(needle)).map(|(i, l)| format!("{relative}:{}: {l}", i + 1)),
+        );
     }
     found
 }

@@ -60,7 +60,12 @@ impl Decoder {
     ///
     /// # Errors
     /// On the first byte that is not of the grammar.
-    pub fn decode(&mut self, buf: &mut [u8], mut write: usize, mut read: usize) -> Result<(usize, usize), ChunkError> {
+    pub fn decode(
+        &mut self,
+        buf: &mut [u8],
+        mut write: usize,
+        mut read: usize,
+    ) -> Result<(usize, usize), ChunkError> {
         debug_assert!(write <= read && read <= buf.len());
         while read < buf.len() && self.state != State::Done {
             match self.state {
@@ -153,7 +158,8 @@ fn chunk_line(line: &[u8]) -> Result<u64, ChunkError> {
     if digits == 0 || digits > 16 {
         return Err(ChunkError);
     }
-    let size = line[..digits].iter().fold(0u64, |n, b| n << 4 | u64::from((*b as char).to_digit(16).unwrap_or(0)));
+    let size =
+        line[..digits].iter().fold(0u64, |n, b| n << 4 | u64::from((*b as char).to_digit(16).unwrap_or(0)));
     if size > 1 << 40 || !extensions_ok(&line[digits..]) {
         return Err(ChunkError);
     }
@@ -249,7 +255,9 @@ mod tests {
         for (input, want) in cases {
             for step in 1..=input.len() {
                 match (run(input, step), want) {
-                    (Ok((body, done, _)), Some((b, d))) => assert_eq!((body.as_slice(), done), (*b, *d), "{input:?}"),
+                    (Ok((body, done, _)), Some((b, d))) => {
+                        assert_eq!((body.as_slice(), done), (*b, *d), "{input:?}")
+                    }
                     (Err(ChunkError), None) => {}
                     (got, want) => panic!("{input:?} step {step}: {got:?}, want {want:?}"),
                 }

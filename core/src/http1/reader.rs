@@ -66,7 +66,8 @@ impl RequestReader {
     /// The connection must not be read any further.
     pub fn advance(&mut self, buf: &mut [u8], head: &mut RequestHead) -> Result<Step, ReadError> {
         if let Phase::Head = self.phase {
-            let Parsed::Complete(start) = request::parse(buf, &self.limits, head).map_err(ReadError::Head)? else {
+            let Parsed::Complete(start) = request::parse(buf, &self.limits, head).map_err(ReadError::Head)?
+            else {
                 return Ok(Step::More);
             };
             self.phase = match head.body {
@@ -104,7 +105,11 @@ impl ResponseReader {
         const INTERIM_MAX: usize = 8;
         if let Phase::Head = self.phase {
             for _ in 0..=INTERIM_MAX {
-                let parsed = if buf.is_empty() { Ok(None) } else { response::parse(buf, &self.limits, self.to_head, head) };
+                let parsed = if buf.is_empty() {
+                    Ok(None)
+                } else {
+                    response::parse(buf, &self.limits, self.to_head, head)
+                };
                 let Some(start) = parsed.map_err(ReadError::Head)? else { return Ok(Step::More) };
                 if head.status == 101 {
                     return Err(ReadError::Head(HeadError::Malformed)); // never asked for
@@ -130,7 +135,9 @@ impl ResponseReader {
     pub fn body_start(&self) -> usize {
         match &self.phase {
             Phase::Head => 0,
-            Phase::Length { start, .. } | Phase::Chunked { start, .. } | Phase::UntilClose { start } => *start,
+            Phase::Length { start, .. } | Phase::Chunked { start, .. } | Phase::UntilClose { start } => {
+                *start
+            }
         }
     }
 
@@ -180,10 +187,12 @@ fn body_step(phase: &mut Phase, buf: &mut [u8], max: usize) -> Result<Step, Read
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
+    const LIMITS: HeadLimits =
+        HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
 
     fn bodies(input: &[u8], step: usize, max: usize) -> (Vec<Vec<u8>>, Option<ReadError>) {
-        let (mut r, mut head, mut buf, mut out) = (RequestReader::new(LIMITS, max), RequestHead::default(), vec![], vec![]);
+        let (mut r, mut head, mut buf, mut out) =
+            (RequestReader::new(LIMITS, max), RequestHead::default(), vec![], vec![]);
         for part in input.chunks(step) {
             buf.extend_from_slice(part);
             loop {
@@ -207,7 +216,11 @@ mod tests {
             POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nc\r\n2\r\nde\r\n0\r\n\r\n\
             GET / HTTP/1.1\r\nHost: h\r\n\r\n";
         for step in 1..=input.len() {
-            assert_eq!(bodies(input, step, 3), (vec![b"ab".to_vec(), b"cde".to_vec(), vec![]], None), "{step}");
+            assert_eq!(
+                bodies(input, step, 3),
+                (vec![b"ab".to_vec(), b"cde".to_vec(), vec![]], None),
+                "{step}"
+            );
         }
         assert_eq!(bodies(input, 9, 2).1, Some(ReadError::TooLarge));
         assert_eq!(bodies(input, 9, 1).1, Some(ReadError::TooLarge));

@@ -2,7 +2,9 @@
 //! a request, no folding, exactly one valid `Host`, exactly one plain `Content-Length` or `Transfer-Encoding: chunked`
 //! but never both, singletons single, no underscore aliases, `Connection` naming no field that matters.
 
-use super::{FIELDS_MAX, Field, HeadError, HeadLimits, NAME_BYTES_MAX, Span, content_length, is_tchar, list, target};
+use super::{
+    FIELDS_MAX, Field, HeadError, HeadLimits, NAME_BYTES_MAX, Span, content_length, is_tchar, list, target,
+};
 use std::mem::MaybeUninit;
 
 /// Methods that are understood; all others are refused before anything else is looked at.
@@ -87,7 +89,9 @@ fn is_alias(name: &[u8]) -> bool {
         && KNOWN.iter().any(|(n, _, critical)| {
             *critical
                 && n.len() == name.len()
-                && n.iter().zip(name).all(|(a, b)| *a == if *b == b'_' { b'-' } else { b.to_ascii_lowercase() })
+                && n.iter()
+                    .zip(name)
+                    .all(|(a, b)| *a == if *b == b'_' { b'-' } else { b.to_ascii_lowercase() })
         })
 }
 
@@ -317,7 +321,8 @@ fn connection(buf: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
+    const LIMITS: HeadLimits =
+        HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
 
     fn whole(bytes: &[u8]) -> Result<(RequestHead, usize), HeadError> {
         let mut head = RequestHead::default();
@@ -329,7 +334,8 @@ mod tests {
 
     #[test]
     fn a_plain_post() {
-        let bytes = b"POST /mcp/x?q=1 HTTP/1.1\r\nHost: a.b:80\r\ncontent-length:  5 \r\nAccept: x\r\n\r\nhello";
+        let bytes =
+            b"POST /mcp/x?q=1 HTTP/1.1\r\nHost: a.b:80\r\ncontent-length:  5 \r\nAccept: x\r\n\r\nhello";
         let (head, n) = whole(bytes).unwrap();
         assert_eq!(n, bytes.len() - 5);
         assert_eq!((head.method, head.body, head.keep_alive), (Method::Post, BodyFraming::Length(5), true));
@@ -340,7 +346,8 @@ mod tests {
 
     #[test]
     fn every_prefix_is_partial_and_the_result_does_not_depend_on_it() {
-        let bytes = b"\r\nPOST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
+        let bytes =
+            b"\r\nPOST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
         for n in 0..bytes.len() {
             let got = parse(&bytes[..n], &LIMITS, &mut RequestHead::default());
             assert_eq!(got, Ok(Parsed::Partial), "{n}");
@@ -390,7 +397,9 @@ mod tests {
 
     #[test]
     fn limits_hold_at_their_edges() {
-        assert!(whole(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: v\r\n".repeat(99)).as_bytes()).is_ok());
+        assert!(
+            whole(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: v\r\n".repeat(99)).as_bytes()).is_ok()
+        );
         let line = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(n - 14));
         assert!(whole(line(8192).as_bytes()).is_ok());
         assert_eq!(whole(line(8193).as_bytes()).unwrap_err(), HeadError::TooLarge);

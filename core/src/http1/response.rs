@@ -172,7 +172,8 @@ pub fn media_type(v: &[u8]) -> MediaType {
         let Some(eq) = memchr::memchr(b'=', p) else { return MediaType::Other };
         if p[..eq].eq_ignore_ascii_case(b"charset") {
             charsets += 1;
-            let value = p[eq + 1..].strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(&p[eq + 1..]);
+            let value =
+                p[eq + 1..].strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(&p[eq + 1..]);
             if charsets > 1 || !value.eq_ignore_ascii_case(b"utf-8") && !value.eq_ignore_ascii_case(b"utf8") {
                 return MediaType::Other;
             }
@@ -185,7 +186,8 @@ pub fn media_type(v: &[u8]) -> MediaType {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
+    const LIMITS: HeadLimits =
+        HeadLimits { line_bytes_max: 8192, head_bytes_max: 32768, header_count_max: 100 };
 
     #[test]
     fn framing() {

@@ -29,7 +29,8 @@ pub fn parse(target: &[u8]) -> Option<Target<'_>> {
 }
 
 fn absolute(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
-    let rest = strip_prefix_ignore_case(target, b"http://").or_else(|| strip_prefix_ignore_case(target, b"https://"))?;
+    let rest = strip_prefix_ignore_case(target, b"http://")
+        .or_else(|| strip_prefix_ignore_case(target, b"https://"))?;
     let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     host_ok(authority).then_some((Some(authority), path))
@@ -126,8 +127,28 @@ mod tests {
             assert_eq!(got.path, path.as_bytes(), "{target}");
         }
         for bad in [
-            "", "mcp", "/a b", "/a#b", "/%", "/%0", "/%zz", "/%00", "/%0d%0a", "/a%2Fb", "/a%5cb", "/.", "/a/..", "/a/../b",
-            "/%2e%2E/b", "/.%2e/", "htt:p//", "http://u:p@h/", "http:///p", "/caf\u{e9}", "/a\"b", "/a\\b",
+            "",
+            "mcp",
+            "/a b",
+            "/a#b",
+            "/%",
+            "/%0",
+            "/%zz",
+            "/%00",
+            "/%0d%0a",
+            "/a%2Fb",
+            "/a%5cb",
+            "/.",
+            "/a/..",
+            "/a/../b",
+            "/%2e%2E/b",
+            "/.%2e/",
+            "htt:p//",
+            "http://u:p@h/",
+            "http:///p",
+            "/caf\u{e9}",
+            "/a\"b",
+            "/a\\b",
         ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
@@ -138,9 +159,10 @@ mod tests {
         for ok in ["localhost", "a.b.", "a_b", "1.2.3.4:", "h:65535", "[::1]", "[::1]:8", "xn--"] {
             assert!(host_ok(ok.as_bytes()), "{ok}");
         }
-        for bad in
-            ["", ".", "a..b", "-a", "h:65536", "h:+1", "h:1:2", "[::1", "[::1].", "[x]", "a b", "a/b", "u@h", "h%00", "h,h"]
-        {
+        for bad in [
+            "", ".", "a..b", "-a", "h:65536", "h:+1", "h:1:2", "[::1", "[::1].", "[x]", "a b", "a/b", "u@h",
+            "h%00", "h,h",
+        ] {
             assert!(!host_ok(bad.as_bytes()), "{bad}");
         }
     }

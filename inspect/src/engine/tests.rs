@@ -42,8 +42,17 @@ fn examples_are_found_wherever_they_stand() {
     for (i, rule) in engine.rules().iter().enumerate() {
         for example in &rule.examples {
             for (before, after) in [
-                ("", ""), ("it is ", ", he said"), ("first line\n", "\nlast"), ("\"", "\""), ("'", "'"), ("(", ")"),
-                ("end of text: ", ""), ("écrit « ", " » là"), ("tab\t", "\tx"), ("a\\n", "\\nb"), ("`", "`;"),
+                ("", ""),
+                ("it is ", ", he said"),
+                ("first line\n", "\nlast"),
+                ("\"", "\""),
+                ("'", "'"),
+                ("(", ")"),
+                ("end of text: ", ""),
+                ("écrit « ", " » là"),
+                ("tab\t", "\tx"),
+                ("a\\n", "\\nb"),
+                ("`", "`;"),
             ] {
                 // A quote, bracket or Base64 character may be part of an unfinished example: only the plain ones count.
                 let text = format!("{before}{example}{after}");
@@ -166,7 +175,10 @@ fn custom_rules() {
     let mut scratch = engine.new_scratch().unwrap();
     let text = "pay ACCT-1234567890 now, or ACCT-123456";
     let found = engine.scan_text(&mut scratch, text, &Context::default());
-    assert_eq!(found.iter().map(|f| &text[f.start..f.end]).collect::<Vec<_>>(), ["ACCT-1234567890", "ACCT-123456"]);
+    assert_eq!(
+        found.iter().map(|f| &text[f.start..f.end]).collect::<Vec<_>>(),
+        ["ACCT-1234567890", "ACCT-123456"]
+    );
 
     let errors = Engine::build(
         &[
@@ -180,7 +192,9 @@ fn custom_rules() {
     )
     .unwrap_err();
     let all = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    for part in ["no built-in rule `no-such-rule`", "`account`: this id is taken", "`broken`", "`empty`", "`unicode`"] {
+    for part in
+        ["no built-in rule `no-such-rule`", "`account`: this id is taken", "`broken`", "`empty`", "`unicode`"]
+    {
         assert!(all.contains(part), "{part} missing in {all}");
     }
 

@@ -55,9 +55,13 @@ mod tests {
         for bad in ["127.0.0.1", "0.0.0.0", "255.255.255.0", "256.1.1.1", "1.2.3", "01.2.3.4"] {
             assert_eq!(whole(bad), Verdict::Reject, "{bad}");
         }
-        for (text, start, end) in
-            [("1.2.3.4.5", 0, 7), ("1.2.3.4.5", 2, 9), ("v1.2.3.4", 1, 8), ("10.0.0.0/8", 0, 8), ("1.2.3.4-rc1", 0, 7)]
-        {
+        for (text, start, end) in [
+            ("1.2.3.4.5", 0, 7),
+            ("1.2.3.4.5", 2, 9),
+            ("v1.2.3.4", 1, 8),
+            ("10.0.0.0/8", 0, 8),
+            ("1.2.3.4-rc1", 0, 7),
+        ] {
             assert_eq!(judge_v4(text, start, end), Verdict::Reject, "{text}");
         }
         assert_eq!(judge_v4("at 8.8.8.8.", 3, 10), Verdict::Accept);
@@ -66,7 +70,12 @@ mod tests {
     #[test]
     fn v6() {
         let whole = |t: &str| judge_v6(t, 0, t.len());
-        for ok in ["2001:db8::1", "fd00:12::34", "fe80::1ff:fe23:4567:890a", "2001:0db8:85a3:0000:0000:8a2e:0370:7334"] {
+        for ok in [
+            "2001:db8::1",
+            "fd00:12::34",
+            "fe80::1ff:fe23:4567:890a",
+            "2001:0db8:85a3:0000:0000:8a2e:0370:7334",
+        ] {
             assert_eq!(whole(ok), Verdict::Accept, "{ok}");
         }
         for bad in ["::1", "::", "12:34:56", "beef::face", "1:2:3:4:5:6:7:8:9"] {

@@ -16,8 +16,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 
 /// Words that mark sample values in documentation. Compared in lower case.
 const SAMPLE_WORDS: [&str; 14] = [
-    "example", "placeholder", "changeme", "change_me", "change-me", "your_", "your-", "yourtoken", "replace_me",
-    "replaceme", "insert_", "redacted", "dummy", "xxxx",
+    "example",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "your_",
+    "your-",
+    "yourtoken",
+    "replace_me",
+    "replaceme",
+    "insert_",
+    "redacted",
+    "dummy",
+    "xxxx",
 ];
 
 /// Shannon entropy of the bytes, in bits for each byte.
@@ -121,7 +133,11 @@ pub(super) fn generic(span: &str) -> Verdict {
         return Verdict::Reject;
     }
     // Version numbers, dates, file names, URLs, package references, calls.
-    if span.contains("://") || span.starts_with(['/', '.', '@', '~']) || span.contains("()") || span.contains("::") {
+    if span.contains("://")
+        || span.starts_with(['/', '.', '@', '~'])
+        || span.contains("()")
+        || span.contains("::")
+    {
         return Verdict::Reject;
     }
     if is_uuid(b) || words_with_separators(span) {
@@ -162,8 +178,20 @@ fn words_with_separators(span: &str) -> bool {
 /// A password in a URL or connection string.
 pub(super) fn password(span: &str) -> Verdict {
     const FILLERS: [&str; 14] = [
-        "password", "passwd", "pass", "pwd", "secret", "pw", "token", "mypassword", "user", "root", "test", "guest",
-        "yourpassword", "default",
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "secret",
+        "pw",
+        "token",
+        "mypassword",
+        "user",
+        "root",
+        "test",
+        "guest",
+        "yourpassword",
+        "default",
     ];
     if span.len() < 3 || is_placeholder(span) || FILLERS.iter().any(|f| span.eq_ignore_ascii_case(f)) {
         return Verdict::Reject;
@@ -200,8 +228,18 @@ mod tests {
     #[test]
     fn placeholders() {
         for yes in [
-            "AKIAIOSFODNN7EXAMPLE", "sk-aaaaaaaaaaaaaaaa", "ghp_xxxxxxxxxxxx", "your_token_here", "<token>", "${TOKEN}",
-            "{{ secret }}", "", "********", "abc...def", "%TOKEN%", "$SECRET",
+            "AKIAIOSFODNN7EXAMPLE",
+            "sk-aaaaaaaaaaaaaaaa",
+            "ghp_xxxxxxxxxxxx",
+            "your_token_here",
+            "<token>",
+            "${TOKEN}",
+            "{{ secret }}",
+            "",
+            "********",
+            "abc...def",
+            "%TOKEN%",
+            "$SECRET",
         ] {
             assert!(is_placeholder(yes), "{yes}");
         }
@@ -256,8 +294,14 @@ mod tests {
             assert_eq!(generic(ok), Verdict::Accept, "{ok}");
         }
         for bad in [
-            "my-service-name-v2", "abcdefghij12345678", "process.env.TOKEN1", "https://a.b/c12", "./path/to/file12",
-            "123e4567-e89b-12d3-a456-426614174000", "getToken12()", "com.acme.Thing22",
+            "my-service-name-v2",
+            "abcdefghij12345678",
+            "process.env.TOKEN1",
+            "https://a.b/c12",
+            "./path/to/file12",
+            "123e4567-e89b-12d3-a456-426614174000",
+            "getToken12()",
+            "com.acme.Thing22",
         ] {
             assert_eq!(generic(bad), Verdict::Reject, "{bad}");
         }

@@ -77,14 +77,19 @@ pub fn run(config_file: Option<PathBuf>, addr_file: Option<PathBuf>) -> Result<(
     let mut sockets = Vec::new();
     let mut listen = config.listen;
     for _ in 0..workers {
-        let bind = |e: std::io::Error| RunError::Config(vec![format!("listen = {listen}: cannot be bound: {e}")]);
+        let bind =
+            |e: std::io::Error| RunError::Config(vec![format!("listen = {listen}: cannot be bound: {e}")]);
         let socket = rt::bind(listen).map_err(bind)?;
         listen = socket.local_addr().map_err(internal("listen"))?;
         sockets.push(socket);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal("control plane"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(internal("control plane"))?;
     let metrics = Metrics::new(workers);
-    let (writer, sinks) = Writer::start(&config.audit, workers).map_err(|e| RunError::Config(vec![e.to_string()]))?;
+    let (writer, sinks) =
+        Writer::start(&config.audit, workers).map_err(|e| RunError::Config(vec![e.to_string()]))?;
     let control = Control { config_file, addr_file, logging, metrics, listen, demo: None, engine_of: None };
     let threads = Threads { sockets, sinks, cores, workers, driver };
     let result = runtime.block_on(control.run(config, bytes, threads, &writer));
@@ -123,7 +128,8 @@ impl Control {
         let file = self.config_file.clone().map(|f| (f, bytes.as_slice()));
         let mut reloads = watch::reloads(file).map_err(internal("watching the configuration"))?;
         if config.demo {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(internal("demo server"))?;
+            let listener =
+                tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(internal("demo server"))?;
             self.demo = Some(listener.local_addr().map_err(internal("demo server"))?);
             tokio::spawn(demo::serve(listener, std::future::pending()));
         }
@@ -142,7 +148,8 @@ impl Control {
         if self.config_file.is_none() {
             print_welcome(self.listen);
         }
-        let mut again = tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE_INTERVAL, RESOLVE_INTERVAL);
+        let mut again =
+            tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE_INTERVAL, RESOLVE_INTERVAL);
         let mut ended = tokio::time::interval(Duration::from_millis(500));
         let mut died = false;
         loop {
@@ -153,7 +160,10 @@ impl Control {
                 _ = ended.tick() => if handles.iter().any(std::thread::JoinHandle::is_finished) { died = true; break },
             }
         }
-        tracing::info!(drain_ms = config.limits.drain_ms, "draining: no new connections; requests under way may end");
+        tracing::info!(
+            drain_ms = config.limits.drain_ms,
+            "draining: no new connections; requests under way may end"
+        );
         phase.drain();
         while !handles.iter().all(std::thread::JoinHandle::is_finished) {
             tokio::select! {
@@ -187,7 +197,12 @@ impl Control {
     }
 
     /// The same way for start and reload: the whole snapshot or nothing.
-    fn build(&self, config: &Config, addresses: &Addresses, generation: u64) -> Result<Snapshot, Vec<String>> {
+    fn build(
+        &self,
+        config: &Config,
+        addresses: &Addresses,
+        generation: u64,
+    ) -> Result<Snapshot, Vec<String>> {
         let same = |s: &&Arc<Snapshot>| {
             let (a, b) = (&s.config.inspection, &config.inspection);
             a.custom == b.custom && a.disabled_rules == b.disabled_rules
@@ -285,7 +300,8 @@ impl Control {
 
     fn write_addr_file(&self, admin: Option<SocketAddr>) -> Result<(), RunError> {
         let Some(path) = &self.addr_file else { return Ok(()) };
-        let content = serde_json::json!({ "mcp": self.listen.to_string(), "admin": admin.map(|a| a.to_string()) });
+        let content =
+            serde_json::json!({ "mcp": self.listen.to_string(), "admin": admin.map(|a| a.to_string()) });
         let mut temporary = path.clone().into_os_string();
         temporary.push(".new");
         // Renamed into place, so that whoever waits for the file never reads half of it.
@@ -351,7 +367,9 @@ impl Control {
         if changed {
             match self.build(config, &addresses, published.generation() + 1) {
                 Ok(snapshot) => published.publish(snapshot),
-                Err(errors) => tracing::error!("new addresses could not be taken over: {}", errors.join("; ")),
+                Err(errors) => {
+                    tracing::error!("new addresses could not be taken over: {}", errors.join("; "))
+                }
             }
         }
     }
