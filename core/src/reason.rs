@@ -260,6 +260,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_reference_of_errors_is_up_to_date() {
+        const MARK: &str = "<!-- generated:";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ERRORS.md");
+        let text = std::fs::read_to_string(path).expect("docs/ERRORS.md");
+        let (intro, rest) = text.split_once(MARK).expect("the mark of the generated part");
+        let note = rest.lines().next().unwrap_or_default();
+        let mut want = format!("{intro}{MARK}{note}\n\n| reason | HTTP | code | message |\n|---|---|---|---|\n");
+        for r in Reason::ALL {
+            let p = r.public();
+            want += &format!("| `{}` | {} | {} | {} |\n", p.label, p.status, p.code, p.message);
+        }
+        want += "\n`method_unknown` is 404 in 2026-07-28. `request_blocked` and `response_blocked` of `tools/call` are \
+            results with\n`isError`, so that the model reads them; blocked notifications and client answers are 400. On \
+            an event stream that has\nbegun, an error is the stream's last event.\n";
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &want).expect("docs/ERRORS.md can be written");
+        }
+        assert_eq!(text, want, "run UPDATE_DOCS=1 cargo test -p tidegate-core");
+    }
+
+    #[test]
     fn labels_are_unique_and_codes_stay_out_of_reserved_ranges() {
         let mut labels: Vec<_> = Reason::ALL.iter().map(|r| r.label()).collect();
         labels.sort_unstable();

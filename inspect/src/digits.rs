@@ -78,17 +78,11 @@ fn begins_word(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Digits next to each other. `separators` stand before it.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    start: usize,
-    len: usize,
-}
-
 fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
     let mut i = from;
-    // The last three groups of the current number, the newest last, and its digits since a `+`.
-    let mut groups = [Group::default(); 3];
+    // Digits in each of the last three groups of the current number, the newest last.
+    let mut groups = [0usize; 3];
+    // Digits since a `+`.
     let mut plus: Option<usize> = None;
     // Digits since a group that begins with zero.
     let mut national: Option<usize> = None;
@@ -103,14 +97,14 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
         while i < text.len() && text[i].is_ascii_digit() {
             i += 1;
         }
-        let group = Group { start, len: i - start };
+        let digits = i - start;
         let gap = text.get(end_of_last..start).unwrap_or_default();
         let same_number = (1..=3).contains(&gap.len()) && gap.iter().all(|b| b" .()/-".contains(b));
         if !same_number {
-            groups = [Group::default(); 3];
+            groups = [0; 3];
         }
-        let previous = groups[2].len;
-        groups = [groups[1], groups[2], group];
+        let previous = groups[2];
+        groups = [groups[1], groups[2], digits];
         end_of_last = i;
 
         plus = match (start.checked_sub(1).map(|p| text[p]), plus) {
@@ -118,13 +112,12 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
             (_, Some(n)) if same_number => Some(n),
             _ => None,
         }
-        .map(|n| n + group.len);
+        .map(|n| n + digits);
         let card_gap = same_number && matches!(gap, b" " | b"-");
-        let joins = card_gap && (2..=6).contains(&previous) && (2..=7).contains(&group.len);
-        card_digits = if joins { card_digits + group.len } else { group.len };
+        let joins = card_gap && (2..=6).contains(&previous) && (2..=7).contains(&digits);
+        card_digits = if joins { card_digits + digits } else { digits };
 
-        let lens = groups.map(|g| g.len);
-        let single_card = (13..=19).contains(&group.len) && matches!(text[start], b'2'..=b'6');
+        let single_card = (13..=19).contains(&digits) && matches!(text[start], b'2'..=b'6');
         if (single_card || (card_digits >= 13 && joins)) && !emit(Shape::Card, i) {
             return false;
         }
@@ -134,23 +127,23 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
                 return false;
             }
         }
-        if group.len >= 15 && text.get(i) == Some(&b':') && !emit(Shape::NumberColon, i + 1) {
+        if digits >= 15 && text.get(i) == Some(&b':') && !emit(Shape::NumberColon, i + 1) {
             return false;
         }
-        if group.len >= 2 && iban_begins(text, start) && !emit(Shape::Iban, start + 2) {
+        if digits >= 2 && iban_begins(text, start) && !emit(Shape::Iban, start + 2) {
             return false;
         }
-        let begins_with_zero = text[start] == b'0' && (2..=5).contains(&group.len);
+        let begins_with_zero = text[start] == b'0' && (2..=5).contains(&digits);
         national = match national {
-            Some(n) if same_number && n < 9 => Some(n + group.len),
-            _ if begins_with_zero => Some(group.len),
-            Some(n) if same_number => Some(n + group.len),
+            Some(n) if same_number && n < 9 => Some(n + digits),
+            _ if begins_with_zero => Some(digits),
+            Some(n) if same_number => Some(n + digits),
             _ => None,
         };
         if national.is_some_and(|n| (9..=20).contains(&n)) && !emit(Shape::PhoneNational, i) {
             return false;
         }
-        let shape = match lens {
+        let shape = match groups {
             [3, 2, 4] => Some(Shape::Ssn),
             [3 | 4 | 6, 3, 4] => Some(Shape::PhoneNanp),
             _ => None,

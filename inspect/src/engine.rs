@@ -7,7 +7,8 @@
 //! a [`Scratch`] belongs to one. After warm-up neither stage allocates, except that the `jwt` check does.
 //!
 //! Invariants: a rule's trigger fires for every text the rule accepts (by construction, see `trigger`); no input
-//! makes a stage panic; the work for one hit is bounded by the rule's longest match.
+//! makes a stage panic; the work for one hit is bounded by the rule's longest match, and no position of a text is
+//! tried twice for one rule.
 
 use crate::digits::{self, SHAPES};
 use crate::hs::{self, Database, Expression, HsError, HsScratch};
@@ -31,9 +32,6 @@ pub struct RuleIdx(pub u16);
 /// Identifies a trigger; several rules may share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerIdx(pub u16);
-
-/// Rejected candidates tried within one window before it is given up: bounds the work for one hit.
-const CANDIDATES_MAX: usize = 64;
 
 /// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
 const VALUE_SLACK: usize = 16;
@@ -230,10 +228,10 @@ impl Engine {
         let mut rules: Vec<Rule> = builtin.into_iter().filter(|r| !disabled.contains(&r.id)).collect();
         let custom_from = rules.len();
         rules.extend(custom.iter().map(rules::custom));
-        let engine = compile(rules, &mut errors).map(|engine| {
+        let engine = compile(rules, &mut errors);
+        if let Some(engine) = &engine {
             engine.check_examples(custom_from, &mut errors);
-            engine
-        });
+        }
         match engine {
             Some(engine) if errors.is_empty() => Ok(engine),
             _ => Err(errors),
@@ -334,10 +332,8 @@ impl Engine {
             }
         }
         let cache = scratch.caches[index * 3].get_or_insert_with(|| exact.text.create_cache());
-        match search(spec, &exact.text, exact.group, cache, text, low..high, hit_end) {
-            Some(m) => Confirmed { found: Some(m), scanned_to: m.end.max(m.start + 1) },
-            None => nothing,
-        }
+        let (found, scanned_to) = search(spec, &exact.text, exact.group, cache, text, low..high, hit_end);
+        Confirmed { found, scanned_to: scanned_to.max(from) }
     }
 
     /// Stage 2 for the value of a JSON member: `rule` comes from [`Engine::keyed_rules_of`] a hit in the key `ctx.key`.
@@ -488,19 +484,19 @@ impl Engine {
         let mut out = Vec::new();
         let mut at = 0;
         while at <= text.len() {
-            match search(spec, &exact.text, exact.group, &mut cache, text, at..text.len(), text.len()) {
-                Some(m) => {
-                    at = m.end.max(m.start + 1);
-                    out.push(m);
-                }
-                None => break,
-            }
+            let (found, next) =
+                search(spec, &exact.text, exact.group, &mut cache, text, at..text.len(), text.len());
+            let Some(m) = found else { break };
+            at = next;
+            out.push(m);
         }
         out
     }
 }
 
 /// First accepted match in `window` that begins at or before `start_max`.
+///
+/// Besides the match, returns the offset before which no further match begins.
 fn search(
     spec: &Rule,
     regex: &Regex,
@@ -509,20 +505,20 @@ fn search(
     text: &str,
     window: std::ops::Range<usize>,
     start_max: usize,
-) -> Option<Match> {
+) -> (Option<Match>, usize) {
     let mut at = window.start;
-    for _ in 0..CANDIDATES_MAX {
-        if at >= window.end {
-            return None;
-        }
+    while at < window.end {
         let input = Input::new(text).range(at..window.end);
-        let (whole, span) = find(regex, group, cache, text, &input)?;
+        let Some((whole, span)) = find(regex, group, cache, text, &input) else {
+            // Behind a window that the text ends there is nothing to look for at later hits either.
+            return (None, if window.end == text.len() { text.len() } else { start_max });
+        };
         if whole.0 > start_max {
-            return None;
+            break;
         }
         let cut = whole.1 == window.end && window.end < text.len();
         if let Some(m) = accept(spec, text, whole, span, cut) {
-            return Some(m);
+            return (Some(m), m.end.max(whole.0 + 1));
         }
         at = whole.0 + 1;
         // Within the same word nothing else can begin.
@@ -532,7 +528,7 @@ fn search(
             }
         }
     }
-    None
+    (None, start_max.max(at))
 }
 
 /// The whole match and the sensitive span, both widened to character boundaries.
@@ -735,8 +731,11 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
                     }
                     TriggerSource::Shape(_) => reach = length_max,
                     TriggerSource::Pattern { pattern, caseless } => {
-                        in_text.push(trigger::whole(pattern, *caseless)?);
-                        reach = length_max;
+                        let t = trigger::whole(pattern, *caseless)?;
+                        // One that begins like the pattern fires at its start; others anywhere in the match.
+                        let same_start = text.get(..3).is_some_and(|head| pattern.starts_with(head));
+                        reach = reach.max(t.reach.filter(|_| same_start).unwrap_or(length_max));
+                        in_text.push(t);
                     }
                 }
             }
