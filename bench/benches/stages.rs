@@ -33,17 +33,24 @@ fn json(c: &mut Criterion) {
         for size in SIZES {
             let message = sample(Direction::Response, content, size, false).json;
             group.throughput(Throughput::Bytes(message.len() as u64));
-            group.bench_with_input(BenchmarkId::new(format!("{content:?}"), size), message.as_bytes(), |b, m| {
-                b.iter(|| parser.parse(black_box(m), &mut doc).expect("a valid sample"));
-            });
+            group.bench_with_input(
+                BenchmarkId::new(format!("{content:?}"), size),
+                message.as_bytes(),
+                |b, m| {
+                    b.iter(|| parser.parse(black_box(m), &mut doc).expect("a valid sample"));
+                },
+            );
             assert_eq!(doc.wire_len(), message.len());
         }
     }
     group.finish();
     let request = sample(Direction::Request, Content::Prose, 256, false).json;
     parser.parse(request.as_bytes(), &mut doc).expect("a valid sample");
-    let headers = McpHeaders { version: Some(b"2026-07-28"), method: Some(b"tools/call"), name: Some(b"search") };
-    c.bench_function("envelope", |b| b.iter(|| black_box(client_message(black_box(&doc), &headers, 256)).is_ok()));
+    let headers =
+        McpHeaders { version: Some(b"2026-07-28"), method: Some(b"tools/call"), name: Some(b"search") };
+    c.bench_function("envelope", |b| {
+        b.iter(|| black_box(client_message(black_box(&doc), &headers, 256)).is_ok())
+    });
 }
 
 fn inspect(c: &mut Criterion) {
@@ -63,8 +70,14 @@ fn inspect(c: &mut Criterion) {
                 let name = format!("{content:?}/{}", if planted { "planted" } else { "clean" });
                 group.bench_function(BenchmarkId::new(name, size), |b| {
                     b.iter(|| {
-                        let report =
-                            inspector.inspect(&engine, &mut scratch, &plan, &doc, message.as_bytes(), &mut out);
+                        let report = inspector.inspect(
+                            &engine,
+                            &mut scratch,
+                            &plan,
+                            &doc,
+                            message.as_bytes(),
+                            &mut out,
+                        );
                         assert_eq!(report.verdict == Verdict::Redacted, planted);
                     });
                 });

@@ -323,15 +323,24 @@ fn escape(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     while !value.is_char_boundary(cut) {
         cut -= 1;
     }
-    for c in value[..cut].chars() {
+    let plain = |b: &u8| matches!(b, 0x20..=0x7e) && !matches!(b, b'"' | b'\\');
+    if value.as_bytes()[..cut].iter().all(plain) {
+        out.extend_from_slice(&value.as_bytes()[..cut]);
+    } else {
+        escape_slowly(out, &value[..cut]);
+    }
+    if cut < value.len() {
+        out.extend_from_slice("…".as_bytes());
+    }
+}
+
+fn escape_slowly(out: &mut Vec<u8>, value: &str) {
+    for c in value.chars() {
         match c {
             '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
             c if unsafe_char(c) => escape_char(out, c),
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
-    }
-    if cut < value.len() {
-        out.extend_from_slice("…".as_bytes());
     }
 }
 

@@ -124,7 +124,7 @@ impl Parser {
     pub fn parse(&mut self, wire: &[u8], doc: &mut Doc) -> Result<(), JsonError> {
         doc.toks.clear();
         doc.wire_len = wire.len();
-        if wire.len() > TEXT_BYTES_MAX || memchr::memchr(0, wire).is_some() {
+        if wire.len() > TEXT_BYTES_MAX {
             return Err(JsonError::Invalid);
         }
         doc.text.clear();
@@ -183,16 +183,12 @@ fn walk(
             }
             b'"' => {
                 let Some(Node::String(s)) = nodes.get(toks.len()) else { return Err(JsonError::Invalid) };
-                let plain_end = at + 1 + s.len();
-                // No backslash before the place where an unescaped string would end: it is one.
-                let plain = || memchr::memchr(b'\\', &wire[at + 1..plain_end]).is_none();
-                if wire.get(plain_end) == Some(&b'"') && plain() {
-                    (Kind::String, plain_end + 1, s.len(), false)
-                } else {
-                    let inner = &wire[..next_pos()];
-                    let end = memchr::memrchr(b'"', inner).filter(|e| *e > at).ok_or(JsonError::Invalid)?;
-                    (Kind::String, end + 1, s.len(), true)
-                }
+                // Only white space stands between the closing quote and what follows; every escape is longer than
+                // what it means.
+                let end = at + wire[at..next_pos()].trim_ascii_end().len();
+                let raw =
+                    (end - at).checked_sub(2).filter(|_| wire[end - 1] == b'"').ok_or(JsonError::Invalid)?;
+                (Kind::String, end, s.len(), raw != s.len())
             }
             _ => {
                 let end = at + wire[at..next_pos()].trim_ascii_end().len();
@@ -458,6 +454,13 @@ mod tests {
             ("[1e999]", Invalid),
             ("[\"\\ud800\"]", Invalid),
             ("[01]", Invalid),
+            ("{}\0", Invalid),
+            ("\0{}", Invalid),
+            ("[true\0]", Invalid),
+            ("[1\0]", Invalid),
+            ("[\0]", Invalid),
+            ("[\"a\"\0]", Invalid),
+            ("[\"a\0\"]", Invalid),
             ("[\"a\u{1}\"]", Invalid),
             ("{\"a\":1,\"a\":1}", DuplicateKey),
             ("{\"x\":[{\"a\":1,\"b\":2,\"\\u0061\":3}]}", DuplicateKey),

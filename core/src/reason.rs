@@ -266,7 +266,8 @@ mod tests {
         let text = std::fs::read_to_string(path).expect("docs/ERRORS.md");
         let (intro, rest) = text.split_once(MARK).expect("the mark of the generated part");
         let note = rest.lines().next().unwrap_or_default();
-        let mut want = format!("{intro}{MARK}{note}\n\n| reason | HTTP | code | message |\n|---|---|---|---|\n");
+        let mut want =
+            format!("{intro}{MARK}{note}\n\n| reason | HTTP | code | message |\n|---|---|---|---|\n");
         for r in Reason::ALL {
             let p = r.public();
             want += &format!("| `{}` | {} | {} | {} |\n", p.label, p.status, p.code, p.message);

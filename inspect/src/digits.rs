@@ -1,4 +1,4 @@
-//! Triggers for data made of digits: cards, accounts, social security and telephone numbers, IPv6 addresses.
+//! Triggers for data made of digits: cards, accounts, social security and telephone numbers, IP addresses.
 //!
 //! Patterns of classes have no literal, so that the trigger engine walks every byte for them, and several together
 //! multiply each other's states: they made the shared database ten times slower. Here instead, counting digits block
@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     PhonePlus,
     /// Two capitals, two digits and more capitals or digits.
     Iban,
+    /// Three dots with one to three bytes between, digits on both sides of each.
+    Ipv4,
     /// Two colons together, or three close together among digits.
     Ipv6,
     /// Fifteen digits and a colon.
@@ -32,13 +34,14 @@ pub(crate) enum Shape {
 }
 
 /// All shapes, in the order of their trigger indexes.
-pub(crate) const SHAPES: [Shape; 8] = [
+pub(crate) const SHAPES: [Shape; 9] = [
     Shape::Card,
     Shape::Ssn,
     Shape::PhoneNanp,
     Shape::PhoneNational,
     Shape::PhonePlus,
     Shape::Iban,
+    Shape::Ipv4,
     Shape::Ipv6,
     Shape::NumberColon,
 ];
@@ -46,7 +49,7 @@ pub(crate) const SHAPES: [Shape; 8] = [
 /// Bytes counted at once. Any 33 adjacent bytes lie within two neighbouring blocks.
 const BLOCK: usize = 32;
 
-/// Digits in two neighbouring blocks that make them worth a look: every shape but `::` has as many within 33 bytes.
+/// Digits in two neighbouring blocks that make them worth a look: every shape walked for has as many within 33.
 const DENSE_MIN: u8 = 8;
 
 /// Bytes added after a dense part, so that groups at its end are complete.
@@ -60,7 +63,28 @@ pub(crate) fn shapes(text: &[u8], emit: &mut impl FnMut(Shape, usize) -> bool) -
             return false;
         }
     }
-    zones(text, |from, to| walk_groups(text, from, to, emit) && walk_colons(text, from, to, emit))
+    zones(text, |zone, from, to| match zone {
+        Zone::Dense => walk_groups(text, from, to, emit),
+        Zone::Colons => walk_colons(text, from, to, emit),
+        Zone::Dotted => walk_dots(text, from, to, emit),
+    })
+}
+
+fn walk_dots(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
+    let digit = |i: Option<usize>| i.and_then(|i| text.get(i)).is_some_and(u8::is_ascii_digit);
+    // How many such dots follow each other, and the last one.
+    let (mut run, mut last) = (0, 0);
+    for at in memchr_iter(b'.', &text[from..to]).map(|i| from + i) {
+        if !(digit(at.checked_sub(1)) && digit(Some(at + 1))) {
+            continue;
+        }
+        run = if run > 0 && at - last <= 4 { run + 1 } else { 1 };
+        last = at;
+        if run >= 3 && !emit(Shape::Ipv4, at + 2) {
+            return false;
+        }
+    }
+    true
 }
 
 /// One to four hexadecimal digits that begin a word.
@@ -79,7 +103,8 @@ fn begins_word(text: &[u8], at: usize) -> bool {
 }
 
 fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
-    let mut i = from;
+    // An escape sequence may end right where a number begins.
+    let mut i = from.saturating_sub(ESCAPE_MAX);
     // Digits in each of the last three groups of the current number, the newest last.
     let mut groups = [0usize; 3];
     // Digits since a `+`.
@@ -89,9 +114,30 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
     let mut card_digits = 0;
     let mut end_of_last = usize::MAX;
     while i < to {
-        if !text[i].is_ascii_digit() {
-            i += 1;
-            continue;
+        match CLASS[usize::from(text[i])] {
+            Class::Digit => {}
+            Class::Other => {
+                let other = |b: &&u8| matches!(CLASS[usize::from(**b)], Class::Other);
+                i += text[i..to].iter().take_while(other).count();
+                continue;
+            }
+            Class::Escape => {
+                // `%DE` may be an escape sequence or the beginning of an account number.
+                if iban_begins(text, i + 1) && !emit(Shape::Iban, i + 5) {
+                    return false;
+                }
+                i += escape_len(&text[i..]);
+                continue;
+            }
+            Class::Letter => {
+                // Numbers do not stand in words; only an IBAN begins like one.
+                if text[i].is_ascii_uppercase() && iban_begins(text, i) && !emit(Shape::Iban, i + 4) {
+                    return false;
+                }
+                i = end_of_word(text, i);
+                end_of_last = usize::MAX;
+                continue;
+            }
         }
         let start = i;
         while i < text.len() && text[i].is_ascii_digit() {
@@ -99,7 +145,18 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
         }
         let digits = i - start;
         let gap = text.get(end_of_last..start).unwrap_or_default();
-        let same_number = (1..=3).contains(&gap.len()) && gap.iter().all(|b| b" .()/-".contains(b));
+        let same_number = (1..=3).contains(&gap.len()) && gap.iter().all(|b| is_separator(*b));
+        let before = start.checked_sub(1).map(|p| text[p]);
+        // Most numbers: a short one that nothing joins.
+        if digits < 13
+            && !same_number
+            && before != Some(b'+')
+            && !text.get(i).is_some_and(|b| is_separator(*b))
+        {
+            i = end_of_word(text, i);
+            end_of_last = usize::MAX;
+            continue;
+        }
         if !same_number {
             groups = [0; 3];
         }
@@ -107,7 +164,7 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
         groups = [groups[1], groups[2], digits];
         end_of_last = i;
 
-        plus = match (start.checked_sub(1).map(|p| text[p]), plus) {
+        plus = match (before, plus) {
             (Some(b'+'), _) => Some(0),
             (_, Some(n)) if same_number => Some(n),
             _ => None,
@@ -130,9 +187,6 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
         if digits >= 15 && text.get(i) == Some(&b':') && !emit(Shape::NumberColon, i + 1) {
             return false;
         }
-        if digits >= 2 && iban_begins(text, start) && !emit(Shape::Iban, start + 2) {
-            return false;
-        }
         let begins_with_zero = text[start] == b'0' && (2..=5).contains(&digits);
         national = match national {
             Some(n) if same_number && n < 9 => Some(n + digits),
@@ -151,18 +205,69 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
         if shape.is_some_and(|s| !emit(s, i)) {
             return false;
         }
+        if text.get(i).is_some_and(u8::is_ascii_alphabetic) {
+            i = end_of_word(text, i);
+            end_of_last = usize::MAX;
+        }
     }
     true
 }
 
-/// Two capitals that begin a word before `start`, and eleven capitals, digits or blanks after the check digits.
+fn is_separator(b: u8) -> bool {
+    matches!(b, b' ' | b'.' | b'(' | b')' | b'/' | b'-')
+}
+
+/// What a byte means to the walk.
+#[derive(Clone, Copy)]
+enum Class {
+    Other,
+    Digit,
+    Letter,
+    Escape,
+}
+
+const CLASS: [Class; 256] = {
+    let mut table = [Class::Other; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        table[b as usize] = match b {
+            b'0'..=b'9' => Class::Digit,
+            b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
+            b'\\' | b'%' => Class::Escape,
+            _ => Class::Other,
+        };
+        b += 1;
+    }
+    table
+};
+
+/// Longest escape sequence: `\u000a`.
+const ESCAPE_MAX: usize = 6;
+
+/// Bytes of `\n`, `%0A` or `\u000a` at the start of `text`; 1 when it only looks like one.
+fn escape_len(text: &[u8]) -> usize {
+    let hex = |b: &[u8]| b.iter().all(u8::is_ascii_hexdigit);
+    match text {
+        [b'\\', b'u', rest @ ..] if rest.len() >= 4 && hex(&rest[..4]) => 6,
+        [b'\\', b'n' | b't' | b'r' | b'b' | b'f', ..] => 2,
+        // `%12` before a digit may as well be a percent sign and a number; only what follows tells.
+        [b'%', a, b, ..] if hex(&[*a, *b]) && b.is_ascii_alphabetic() => 3,
+        [b'%', a, b, next, ..] if hex(&[*a, *b]) && next.is_ascii_alphabetic() => 3,
+        _ => 1,
+    }
+}
+
+fn end_of_word(text: &[u8], from: usize) -> usize {
+    let word = |b: &&u8| matches!(CLASS[usize::from(**b)], Class::Letter | Class::Digit);
+    from + text.get(from..).map_or(0, |rest| rest.iter().take_while(word).count())
+}
+
+/// Two capitals, two digits, and eleven capitals, digits or blanks.
 fn iban_begins(text: &[u8], start: usize) -> bool {
-    let Some(country) = start.checked_sub(2) else { return false };
-    let body = text.get(start + 2..start + 13).unwrap_or_default();
-    begins_word(text, country)
-        && text[country..start].iter().all(u8::is_ascii_uppercase)
-        && body.len() == 11
-        && body.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b' ')
+    let Some(head) = text.get(start..start + 15) else { return false };
+    head[..2].iter().all(u8::is_ascii_uppercase)
+        && head[2..4].iter().all(u8::is_ascii_digit)
+        && head[4..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b' ')
 }
 
 fn walk_colons(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
@@ -178,38 +283,74 @@ fn walk_colons(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
     true
 }
 
-/// Calls `visit(start, end)` for each part of `text` that may hold a number of [`DENSE_MIN`] digits; parts are in
-/// order and do not touch.
-fn zones(text: &[u8], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
-    let mut zone: Option<(usize, usize)> = None;
-    let mut previous = 0u8;
-    for (i, block) in text.chunks(BLOCK).enumerate() {
-        let count = count_digits(block);
-        if previous + count >= DENSE_MIN {
-            let start = i.saturating_sub(1) * BLOCK;
-            let end = (i * BLOCK + block.len() + MARGIN).min(text.len());
-            zone = match zone {
-                Some((from, to)) if start <= to => Some((from, end)),
-                Some((from, to)) => {
-                    if !visit(from, to) {
-                        return false;
-                    }
-                    Some((start, end))
-                }
-                None => Some((start, end)),
-            };
-        }
-        previous = count;
-    }
-    zone.is_none_or(|(from, to)| visit(from, to))
+/// Why a part of a text is worth a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zone {
+    /// [`DENSE_MIN`] digits in two neighbouring blocks.
+    Dense,
+    /// And four colons: seven in 39 bytes make at least four in one of the pairs.
+    Colons,
+    /// Three dots and four digits there.
+    Dotted,
 }
 
-fn count_digits(block: &[u8]) -> u8 {
-    let count = |b: &[u8]| b.iter().fold(0u8, |n, b| n.wrapping_add(u8::from(b.wrapping_sub(b'0') < 10)));
+/// Calls `visit(zone, start, end)` for each such part of `text`; those of one kind are in order and do not touch.
+fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool {
+    let (mut dense, mut colons, mut dotted) = (None, None, None);
+    let (mut digits_before, mut dots_before) = (0u8, 0u8);
+    for (i, block) in text.chunks(BLOCK).enumerate() {
+        let (digits, dots) = (count(block, |b| b.is_ascii_digit()), count(block, |b| b == b'.'));
+        let pair = i.saturating_sub(1) * BLOCK;
+        let end = i * BLOCK + block.len();
+        let padded = (end + MARGIN).min(text.len());
+        let mut go_on = true;
+        if digits_before + digits >= DENSE_MIN {
+            go_on = extend(&mut dense, pair, padded, |a, b| visit(Zone::Dense, a, b));
+            if count(&text[pair..end], |b| b == b':') >= 4 {
+                go_on &= extend(&mut colons, pair.saturating_sub(MARGIN), padded, |a, b| {
+                    visit(Zone::Colons, a, b)
+                });
+            }
+        }
+        if dots_before + dots >= 3 && digits_before + digits >= 4 {
+            go_on &= extend(&mut dotted, pair, padded, |a, b| visit(Zone::Dotted, a, b));
+        }
+        if !go_on {
+            return false;
+        }
+        (digits_before, dots_before) = (digits, dots);
+    }
+    [(Zone::Dense, dense), (Zone::Colons, colons), (Zone::Dotted, dotted)]
+        .into_iter()
+        .all(|(zone, part)| part.is_none_or(|(a, b)| visit(zone, a, b)))
+}
+
+/// Joins `start..end` to `zone`, or hands that out and begins a new one.
+fn extend(
+    zone: &mut Option<(usize, usize)>,
+    start: usize,
+    end: usize,
+    mut visit: impl FnMut(usize, usize) -> bool,
+) -> bool {
+    let done = match zone {
+        Some((_, to)) if start <= *to => {
+            *to = end;
+            return true;
+        }
+        Some((from, to)) => visit(*from, *to),
+        None => true,
+    };
+    *zone = Some((start, end));
+    done
+}
+
+/// Bytes of at most two blocks that `is` holds for.
+fn count(block: &[u8], is: impl Fn(u8) -> bool) -> u8 {
+    let sum = |b: &[u8]| b.iter().fold(0u8, |n, b| n.wrapping_add(u8::from(is(*b))));
     // The fixed size is what lets the compiler unroll.
     match <&[u8; BLOCK]>::try_from(block) {
-        Ok(whole) => count(whole),
-        Err(_) => count(block),
+        Ok(whole) => sum(whole),
+        Err(_) => sum(block),
     }
 }
 
@@ -240,6 +381,7 @@ mod tests {
         check("020 7183 8750", &[(Shape::PhoneNational, 13)]);
         check("+44 2071 838750", &[(Shape::PhonePlus, 15)]);
         check("DE89370400440532013000", &[(Shape::Iban, 4)]);
+        check("8.8.8.8", &[(Shape::Ipv4, 7)]);
         check("2001:db8::1", &[(Shape::Ipv6, 10)]);
         check("1234567890123456:", &[(Shape::NumberColon, 17)]);
     }
@@ -251,7 +393,7 @@ mod tests {
             "1316030430123",
             "\"id\": 15059248, \"n\": 12345678",
             "std::fmt::Debug",
-            "v1.2.3.4 and 10, 20, 30, 40, 50",
+            "v1.2.3 and 0.5, 10, 20, 30, 40, 50",
             "",
             ":",
         ] {
@@ -270,7 +412,7 @@ mod tests {
         for lead in 0..200 {
             let text = format!("{}1 2 3 4 5 6 7 8{}", "x".repeat(lead), "y".repeat(90));
             let mut inside = false;
-            zones(text.as_bytes(), |a, b| {
+            zones(text.as_bytes(), |_, a, b| {
                 inside |= a <= lead && lead + 15 <= b;
                 true
             });

@@ -732,8 +732,11 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
                     TriggerSource::Shape(_) => reach = length_max,
                     TriggerSource::Pattern { pattern, caseless } => {
                         let t = trigger::whole(pattern, *caseless)?;
-                        // One that begins like the pattern fires at its start; others anywhere in the match.
-                        let same_start = text.get(..3).is_some_and(|head| pattern.starts_with(head));
+                        // One that begins with the same literal as the pattern fires at its start; others anywhere in the match.
+                        let literal =
+                            |head: &str| head.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                        let same_start =
+                            text.get(..3).is_some_and(|head| literal(head) && pattern.starts_with(head));
                         reach = reach.max(t.reach.filter(|_| same_start).unwrap_or(length_max));
                         in_text.push(t);
                     }

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use tidegate_core::http1::HeadError;
 use tidegate_core::http1::reader::{Message, ReadError, RequestReader, Step};
 use tidegate_core::http1::request::{Known, RequestHead};
+use tidegate_core::http1::response::ResponseHead;
 use tidegate_core::reason::Reason;
 
 /// Bytes read at a time; a whole usual request.
@@ -58,6 +59,8 @@ pub struct Conn {
     charge: Option<Charge>,
     /// Buffer for answers, kept between requests.
     pub out: Vec<u8>,
+    /// Head of the current answer, kept between requests.
+    pub answer: ResponseHead,
 }
 
 /// Serves a connection to its end.
@@ -81,6 +84,7 @@ pub async fn serve(ctx: Rc<Ctx>, stream: TcpStream, peer: SocketAddr) {
         fd,
         charge: None,
         out: Vec::new(),
+        answer: ResponseHead::default(),
     };
     loop {
         match conn.one().await {
@@ -142,7 +146,11 @@ impl Conn {
                 _ if self.guard.expired() => return Err(Reason::HeadTimeout),
                 // What is left of a client that hung up in the middle of a head.
                 _ => {
-                    return if self.buf.trim_ascii().is_empty() { Ok(false) } else { Err(Reason::ClientGone) };
+                    return if self.buf.trim_ascii().is_empty() {
+                        Ok(false)
+                    } else {
+                        Err(Reason::ClientGone)
+                    };
                 }
             }
         }

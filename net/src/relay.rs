@@ -30,7 +30,9 @@ pub async fn run(
     // In the stateless era a client that hangs up cancels its request; in the older one it does not.
     let watching = x.era == Some(Era::Modern) || conn.head.method == Method::Get;
     conn.guard.watch_peer(watching);
-    let result = relay(conn, local, x, server, outgoing, watching).await;
+    let mut head = std::mem::take(&mut conn.answer);
+    let result = relay(conn, local, x, server, outgoing, watching, &mut head).await;
+    conn.answer = head;
     conn.guard.watch_peer(false);
     result
 }
@@ -42,12 +44,13 @@ async fn relay(
     server: &Arc<Server>,
     outgoing: Outgoing,
     watching: bool,
+    head: &mut ResponseHead,
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     let limits = local.snapshot.limits;
     let new_reader =
         || ResponseReader::new(local.snapshot.head_limits, limits.response_bytes_max as usize, false);
-    let (mut reader, mut head) = (new_reader(), ResponseHead::default());
+    let mut reader = new_reader();
     let waiting = quanta::Instant::now();
     let mut request = outgoing;
     let mut fresh = false;
@@ -63,7 +66,7 @@ async fn relay(
         upstream.deadline(limits.upstream_response_ms);
         let client = watching.then_some(&conn.guard);
         let (done, buf) = upstream
-            .exchange(std::mem::take(&mut request.buf), request.range.clone(), &mut reader, &mut head, client)
+            .exchange(std::mem::take(&mut request.buf), request.range.clone(), &mut reader, head, client)
             .await;
         request.buf = buf;
         match done {
@@ -71,7 +74,7 @@ async fn relay(
             // Nothing was sent on a kept connection that the server had closed: once more, on a new one.
             Err(Failed { retry: true, .. }) if !fresh => {
                 fresh = true;
-                (reader, head) = (new_reader(), ResponseHead::default());
+                reader = new_reader();
             }
             Err(Failed { reason, .. }) => {
                 x.waited(waiting.elapsed());
@@ -97,7 +100,7 @@ async fn relay(
         if conn.head.method == Method::Delete {
             return Err(Reason::UpstreamProtocol);
         }
-        return stream::relay(conn, local, x, server, upstream, &reader, &head, watching).await;
+        return stream::relay(conn, local, x, server, upstream, &reader, head, watching).await;
     }
     let body_start = reader.body_start();
     let message = match head.body {
@@ -108,13 +111,13 @@ async fn relay(
         _ => {
             let waiting = quanta::Instant::now();
             let client = watching.then_some(&conn.guard);
-            let message = upstream.read_message(&mut reader, &mut head, client).await;
+            let message = upstream.read_message(&mut reader, head, client).await;
             x.waited(waiting.elapsed());
             message?
         }
     };
     let clean = sent_whole && head.keep_alive && message.end == upstream.buf.len();
-    let next = whole(conn, local, x, server, &mut upstream, &head, kind, message).await;
+    let next = whole(conn, local, x, server, &mut upstream, head, kind, message).await;
     if clean {
         upstream.release(&ctx, server);
     }
