@@ -56,7 +56,8 @@ const DENSE_MIN: u8 = 8;
 const MARGIN: usize = 32;
 
 /// Calls `emit(shape, end)` for each shape in `text`, roughly in order; stops when that returns false, and returns
-/// whether it went to the end.
+/// whether it went to the end. `end` lies behind everything that was looked at to recognise the shape, so that a text
+/// may be searched in overlapping slices.
 pub(crate) fn shapes(text: &[u8], emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
     for at in memmem::find_iter(text, b"::") {
         if hex_word_before(text, at) && !emit(Shape::Ipv6, at + 2) {
@@ -123,7 +124,7 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
             }
             Class::Escape => {
                 // `%DE` may be an escape sequence or the beginning of an account number.
-                if iban_begins(text, i + 1) && !emit(Shape::Iban, i + 5) {
+                if iban_begins(text, i + 1) && !emit(Shape::Iban, i + 1 + IBAN_MIN) {
                     return false;
                 }
                 i += escape_len(&text[i..]);
@@ -131,7 +132,7 @@ fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
             }
             Class::Letter => {
                 // Numbers do not stand in words; only an IBAN begins like one.
-                if text[i].is_ascii_uppercase() && iban_begins(text, i) && !emit(Shape::Iban, i + 4) {
+                if text[i].is_ascii_uppercase() && iban_begins(text, i) && !emit(Shape::Iban, i + IBAN_MIN) {
                     return false;
                 }
                 i = end_of_word(text, i);
@@ -262,9 +263,12 @@ fn end_of_word(text: &[u8], from: usize) -> usize {
     from + text.get(from..).map_or(0, |rest| rest.iter().take_while(word).count())
 }
 
+/// Characters of the shortest IBAN (Norway).
+const IBAN_MIN: usize = 15;
+
 /// Two capitals, two digits, and eleven capitals, digits or blanks.
 fn iban_begins(text: &[u8], start: usize) -> bool {
-    let Some(head) = text.get(start..start + 15) else { return false };
+    let Some(head) = text.get(start..start + IBAN_MIN) else { return false };
     head[..2].iter().all(u8::is_ascii_uppercase)
         && head[2..4].iter().all(u8::is_ascii_digit)
         && head[4..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b' ')
@@ -380,7 +384,7 @@ mod tests {
         check("(415) 555-2671", &[(Shape::PhoneNanp, 14)]);
         check("020 7183 8750", &[(Shape::PhoneNational, 13)]);
         check("+44 2071 838750", &[(Shape::PhonePlus, 15)]);
-        check("DE89370400440532013000", &[(Shape::Iban, 4)]);
+        check("DE89370400440532013000", &[(Shape::Iban, IBAN_MIN)]);
         check("8.8.8.8", &[(Shape::Ipv4, 7)]);
         check("2001:db8::1", &[(Shape::Ipv6, 10)]);
         check("1234567890123456:", &[(Shape::NumberColon, 17)]);
@@ -398,6 +402,26 @@ mod tests {
             ":",
         ] {
             check(text, &[]);
+        }
+    }
+
+    /// What a slice finds late, the slice after it finds with an end behind the cut.
+    #[test]
+    fn slices_with_overlap_lose_nothing() {
+        let text = "x: DE89370400440532013000, 4111 1111 1111 1111, 123-45-6789; (415) 555-2671 +442071838750 8.8.8.8 y";
+        let hits = |from: usize, to: usize| {
+            let mut out = Vec::new();
+            shapes(&text.as_bytes()[from..to], &mut |shape, end| {
+                out.push((shape, from + end));
+                true
+            });
+            out
+        };
+        for cut in 1..text.len() {
+            let (first, second) = (hits(0, cut), hits(0, text.len()));
+            for hit in &second {
+                assert!(hit.1 > cut || first.contains(hit), "{hit:?} cut at {cut}");
+            }
         }
     }
 

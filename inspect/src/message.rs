@@ -44,9 +44,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan that `actions` mean for the rules of `engine`. Findings of low confidence are at most recorded.
+    /// The plan that `actions` mean for the rules of `engine`. What rules of low confidence find is at most recorded; a
+    /// checksum that does not fit lowers a finding's confidence but not what is done about it.
     pub fn new(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
-        let modes: Vec<Mode> = engine.rules().iter().map(|r| actions.mode(&r.kind)).collect();
+        let mode = |r: &crate::Rule| {
+            let mode = actions.mode(&r.kind);
+            if r.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
+        };
+        let modes: Vec<Mode> = engine.rules().iter().map(mode).collect();
         let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
         Plan { modes, strongest, findings_max }
     }
@@ -58,8 +63,7 @@ impl Plan {
 
     /// What is done about a finding.
     pub fn mode_of(&self, f: &TextFinding) -> Mode {
-        let mode = self.modes.get(usize::from(f.rule.0)).copied().unwrap_or(Mode::Block);
-        if f.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
+        self.modes.get(usize::from(f.rule.0)).copied().unwrap_or(Mode::Block)
     }
 }
 

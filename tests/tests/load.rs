@@ -20,11 +20,11 @@ fn mock(dir: &TempDir) -> (Process, String) {
     command
         .args(["mock-upstream", "--listen", "127.0.0.1:0", "--result-size", "1024", "--addr-file"])
         .arg(&addr_file);
-    let mut process = Process::start(command);
-    let ready = process.ready(&addr_file);
-    let addr =
-        ready["mcp"].as_str().or(ready["addr"].as_str()).expect("the mock tells its address").to_owned();
-    (process, format!("http://{addr}/mcp"))
+    let process = Process::start(command);
+    let addr = wait::until("the mock's address", wait::START, || {
+        fs::read_to_string(&addr_file).ok().filter(|a| !a.trim().is_empty())
+    });
+    (process, format!("http://{}/mcp", addr.trim()))
 }
 
 fn generator(url: &str, requests: u64, json: &std::path::Path) -> Command {

@@ -210,7 +210,7 @@ fn planted() -> Vec<(&'static str, String)> {
         secret("AKIA", "ABCDEFGH234567IJ"),
         secret("AIza", "Sy0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sTuVw"),
         secret("GOCSPX-", &long[..28]),
-        secret("ghp_", &long[..36]),
+        secret("ghp_", &checked(&long[..30])),
         secret("github_pat_", &format!("{}_{}", &long[..22], &long[..59])),
         secret("glpat-", &long[..20]),
         secret("sk-ant-", &format!("api03-{}AA", &long[..93])),
@@ -223,7 +223,7 @@ fn planted() -> Vec<(&'static str, String)> {
         secret("sk_live_", &long[..24]),
         secret("shpat_", &hex[..32]),
         secret("sq0atp-", &long[..22]),
-        secret("npm_", &long[..36]),
+        secret("npm_", &checked(&long[30..60])),
         secret("dckr_pat_", &long[..27]),
         secret("dop_v1_", hex),
         secret("dapi", &format!("{}-2", &hex[..32])),
@@ -240,6 +240,15 @@ fn planted() -> Vec<(&'static str, String)> {
         key("RSA "),
         key(""),
     ]
+}
+
+/// With the checksum that tokens of GitHub and npm end with: CRC-32 in six digits of base 62.
+fn checked(random: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let shift = |c: u32| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 };
+    let sum = !random.bytes().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(byte), |c, _| shift(c)));
+    let digit = |place: u32| char::from(DIGITS[(sum / 62u32.pow(place) % 62) as usize]);
+    random.chars().chain((0..6).rev().map(digit)).collect()
 }
 
 /// JSON string content, escaped no more than needed.
