@@ -83,14 +83,28 @@ pub fn run<F: Future<Output = ()>>(driver: Driver, core: Option<usize>, main: F)
         }
     }
     match driver {
-        Driver::IoUring => {
-            monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer().build()?.block_on(main)
-        }
+        Driver::IoUring => uring_runtime()?.block_on(main),
         Driver::Epoll => {
             monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?.block_on(main)
         }
     }
     Ok(())
+}
+
+type UringRuntime = monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>;
+
+/// A ring whose completions are handled when the worker asks for them (Linux 6.1) instead of by interrupting it; an
+/// older kernel gives a plain one.
+fn uring_runtime() -> io::Result<UringRuntime> {
+    let with = |builder: io_uring::Builder| {
+        let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().uring_builder(builder);
+        runtime.enable_timer().build()
+    };
+    let mut deferred = io_uring::IoUring::builder();
+    deferred.setup_single_issuer().setup_defer_taskrun();
+    let mut cooperative = io_uring::IoUring::builder();
+    cooperative.setup_coop_taskrun();
+    with(deferred).or_else(|_| with(cooperative)).or_else(|_| with(io_uring::IoUring::builder()))
 }
 
 /// Starts a task on this worker.

@@ -355,8 +355,6 @@ fn documented_code(row: &Value) -> i64 {
         // Duplicate keys are JSON, but no valid request; a lone surrogate is not even JSON.
         ("dup/truncate-surrogate", ..) => -32700,
         (_, Some("duplicate-key"), _) => -32600,
-        // Too long for an id, whatever its form.
-        ("id/huge-digits", ..) => -32600,
         _ => theirs,
     }
 }
