@@ -6,8 +6,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-# Debug information is not needed to pass or fail.
-TEST_ENV := CARGO_PROFILE_DEV_DEBUG=none
 
 .PHONY: help packages test-packages build run test lint bench bench-micro fuzz deny clean
 
@@ -28,12 +26,12 @@ run: build ## build and start: embedded default, demo server, http://127.0.0.1:8
 
 lint: packages ## formatting and lints
 	$(CARGO) fmt --all --check
-	$(TEST_ENV) $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 test: test-packages lint ## everything CI checks
-	$(TEST_ENV) $(CARGO) build --workspace --locked --bins
+	$(CARGO) build --workspace --locked --bins
 	tests/peers/setup.sh
-	$(TEST_ENV) $(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked
 	python3 -B bench/test_compare.py
 
 bench-micro: packages ## criterion benchmarks of the stages

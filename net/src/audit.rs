@@ -427,10 +427,11 @@ type Torn = (String, u64, lines::Hash);
 fn repair(dir: &Path) -> std::io::Result<Vec<Torn>> {
     let mut names: Vec<String> = Vec::new();
     for entry in std::fs::read_dir(dir)? {
-        if let Ok(name) = entry?.file_name().into_string() {
-            if name.starts_with("audit-") && name.ends_with(".ndjson") {
-                names.push(name);
-            }
+        if let Ok(name) = entry?.file_name().into_string()
+            && name.starts_with("audit-")
+            && name.ends_with(".ndjson")
+        {
+            names.push(name);
         }
     }
     names.sort_unstable();

@@ -199,7 +199,8 @@ impl Metrics {
     /// Prometheus text exposition, version 0.0.4.
     pub fn render(&self, audit: (u64, u64), audit_failing: bool, generation: u64) -> String {
         let mut out = String::with_capacity(16 << 10);
-        let simple: [(&str, &str, &str, fn(&WorkerMetrics) -> u64); 13] = [
+        type Simple = (&'static str, &'static str, &'static str, fn(&WorkerMetrics) -> u64);
+        let simple: [Simple; 13] = [
             ("connections_accepted_total", "counter", "Client connections accepted.", |w| w.accepted.get()),
             (
                 "connections_refused_total",

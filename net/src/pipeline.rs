@@ -281,12 +281,13 @@ fn mirrored_headers(
     let now = |value: &[u8]| {
         replaced.iter().find(|(was, _)| was.as_bytes() == value).map(|(_, now)| now.as_bytes())
     };
-    if redacted && conn.head.value(&conn.buf, Known::McpName).is_some() {
-        if let Some(new) = message.name.and_then(|t| now(judge.doc.bytes(t))) {
-            let mut value = Vec::new();
-            mcp::encode_header_value(&mut value, new);
-            out.name = Some(value);
-        }
+    if redacted
+        && conn.head.value(&conn.buf, Known::McpName).is_some()
+        && let Some(new) = message.name.and_then(|t| now(judge.doc.bytes(t)))
+    {
+        let mut value = Vec::new();
+        mcp::encode_header_value(&mut value, new);
+        out.name = Some(value);
     }
     for (name, value) in conn.head.iter(&conn.buf).filter(|(n, _)| is_param(n)) {
         let plain = mcp::decode_header_value(value).ok_or(Reason::HeaderMismatch)?;

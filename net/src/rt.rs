@@ -77,10 +77,10 @@ fn probe_io_uring() -> Result<(), String> {
 /// # Errors
 /// When the runtime cannot be made.
 pub fn run<F: Future<Output = ()>>(driver: Driver, core: Option<usize>, main: F) -> io::Result<()> {
-    if let Some(core) = core {
-        if monoio::utils::bind_to_cpu_set([core]).is_err() {
-            tracing::warn!(core, "a worker could not be pinned to its core");
-        }
+    if let Some(core) = core
+        && monoio::utils::bind_to_cpu_set([core]).is_err()
+    {
+        tracing::warn!(core, "a worker could not be pinned to its core");
     }
     match driver {
         Driver::IoUring => uring_runtime()?.block_on(main),

@@ -83,9 +83,8 @@ pub async fn connect(
     let mut read = TlsRead { tcp: tcp.0, session, cipher: Vec::new() };
     loop {
         write.flush().await?;
-        let session = read.session.borrow();
-        let (handshaking, wants_read) = (session.is_handshaking(), session.wants_read());
-        drop(session);
+        let state = |session: &ClientConnection| (session.is_handshaking(), session.wants_read());
+        let (handshaking, wants_read) = state(&read.session.borrow());
         if !handshaking {
             return Ok((read, write));
         }

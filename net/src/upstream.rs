@@ -190,21 +190,21 @@ impl Upstream {
             let mut read = pin!(read_head(r, buf, reader, head));
             let (mut written, mut got) = (None, None);
             std::future::poll_fn(|cx| {
-                if written.is_none() {
-                    if let Poll::Ready(done) = write.as_mut().poll(cx) {
-                        if done.0.is_err() && done.2 == 0 {
-                            rt::shutdown(fd, Shut::Both); // nothing will be answered
-                        }
-                        written = Some(done);
+                if written.is_none()
+                    && let Poll::Ready(done) = write.as_mut().poll(cx)
+                {
+                    if done.0.is_err() && done.2 == 0 {
+                        rt::shutdown(fd, Shut::Both); // nothing will be answered
                     }
+                    written = Some(done);
                 }
-                if got.is_none() {
-                    if let Poll::Ready(done) = read.as_mut().poll(cx) {
-                        if written.is_none() {
-                            rt::shutdown(fd, Shut::Write); // answered early: the rest need not go out
-                        }
-                        got = Some(done);
+                if got.is_none()
+                    && let Poll::Ready(done) = read.as_mut().poll(cx)
+                {
+                    if written.is_none() {
+                        rt::shutdown(fd, Shut::Write); // answered early: the rest need not go out
                     }
+                    got = Some(done);
                 }
                 match (written.take(), got.take()) {
                     (Some(w), Some(r)) => Poll::Ready((w, r)),

