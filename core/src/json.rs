@@ -117,6 +117,11 @@ impl Parser {
         self.limits
     }
 
+    /// Bytes of memory held, without simd-json's own index of about 4 bytes for each token.
+    pub fn memory(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node<'static>>() + self.keys.capacity() * size_of::<(u64, u32)>()
+    }
+
     /// Parses `wire` into `doc`, which keeps its allocations. Linear in `wire`.
     ///
     /// # Errors
@@ -143,6 +148,12 @@ impl Parser {
             Err(_) => Err(JsonError::Invalid),
         };
         self.nodes = tape.reset().0;
+        if matches!(result, Ok(()) | Err(JsonError::DuplicateKey)) {
+            // What an escaped string leaves of its wire form must not join it in the eyes of a scanner.
+            for t in doc.toks.iter().filter(|t| t.escaped) {
+                doc.text[(t.start + 1 + t.len) as usize..t.end as usize].fill(b'"');
+            }
+        }
         result
     }
 }
@@ -279,6 +290,11 @@ fn members(toks: &[Tok], object: TokIdx) -> impl Iterator<Item = (TokIdx, TokIdx
 }
 
 impl Doc {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        self.text.capacity() + self.toks.capacity() * size_of::<Tok>()
+    }
+
     /// All tokens, in document order.
     pub fn toks(&self) -> &[Tok] {
         &self.toks
@@ -298,7 +314,7 @@ impl Doc {
     }
 
     /// The text with strings decoded in place, and [`PADDING`] readable bytes behind [`Doc::wire_len`]. Behind a string
-    /// that had escapes stand left-overs of its wire form.
+    /// that had escapes stand quotes.
     pub fn padded(&self) -> &[u8] {
         &self.text
     }
@@ -349,30 +365,43 @@ impl Doc {
     }
 }
 
-/// Offset in the wire form of a string's content (between the quotes) at which the decoded byte `decoded` begins.
-/// A position inside a multi-byte character decoded from an escape maps to that escape's start.
-pub fn wire_offset(content: &[u8], decoded: usize) -> usize {
-    let (mut raw, mut out) = (0, 0);
-    while raw < content.len() && out < decoded {
-        let (raw_len, out_len) = unit(&content[raw..]);
-        if out + out_len > decoded {
-            break;
-        }
-        raw += raw_len;
-        out += out_len;
-    }
-    raw
+/// Maps positions in a decoded string back to its wire form; positions must not decrease. The whole walk is linear.
+#[derive(Debug, Clone)]
+pub struct WireCursor<'a> {
+    content: &'a [u8],
+    raw: usize,
+    decoded: usize,
 }
 
-/// As [`wire_offset`] for the end of a span: a position inside a decoded character maps behind its escape.
-pub fn wire_offset_end(content: &[u8], decoded: usize) -> usize {
-    let (mut raw, mut out) = (0, 0);
-    while raw < content.len() && out < decoded {
-        let (raw_len, out_len) = unit(&content[raw..]);
-        raw += raw_len;
-        out += out_len;
+impl<'a> WireCursor<'a> {
+    /// `content` is the wire form between the quotes.
+    pub fn new(content: &'a [u8]) -> WireCursor<'a> {
+        WireCursor { content, raw: 0, decoded: 0 }
     }
-    raw
+
+    /// Wire offset at which the decoded byte `decoded` begins. A position inside a character decoded from an escape maps
+    /// to that escape's start.
+    pub fn start(&mut self, decoded: usize) -> usize {
+        while self.raw < self.content.len() && self.decoded < decoded {
+            let (raw_len, out_len) = unit(&self.content[self.raw..]);
+            if self.decoded + out_len > decoded {
+                break;
+            }
+            self.raw += raw_len;
+            self.decoded += out_len;
+        }
+        self.raw
+    }
+
+    /// As [`WireCursor::start`] for the end of a span: a position inside a decoded character maps behind its escape.
+    pub fn end(&mut self, decoded: usize) -> usize {
+        while self.raw < self.content.len() && self.decoded < decoded {
+            let (raw_len, out_len) = unit(&self.content[self.raw..]);
+            self.raw += raw_len;
+            self.decoded += out_len;
+        }
+        self.raw
+    }
 }
 
 /// Wire and decoded length of the first escape or plain byte.
@@ -484,10 +513,11 @@ mod tests {
     fn decoded_positions_map_back() {
         let content = br#"a\u00e9\ud83d\ude00\n\\b"#; // a é 😀 \n \ b
         for (decoded, raw) in [(0, 0), (1, 1), (2, 1), (3, 7), (5, 7), (7, 19), (8, 21), (9, 23), (10, 24)] {
-            assert_eq!(wire_offset(content, decoded), raw, "{decoded}");
+            assert_eq!(WireCursor::new(content).start(decoded), raw, "{decoded}");
         }
-        assert_eq!(wire_offset_end(content, 2), 7);
-        assert_eq!(wire_offset_end(content, 10), 24);
+        assert_eq!(WireCursor::new(content).end(2), 7);
+        let mut cursor = WireCursor::new(content);
+        assert_eq!((cursor.start(1), cursor.end(3), cursor.start(3), cursor.end(10)), (1, 7, 7, 24));
     }
 
     #[test]

@@ -189,6 +189,7 @@ fn client_response(doc: &Doc, headers: &McpHeaders<'_>, p: &Parts) -> Option<Cli
         || !one
         || p.params.is_some()
         || headers.method.is_some()
+        || headers.name.is_some()
         || p.error.is_some_and(|e| !error_ok(doc, e))
     {
         return None;
@@ -273,6 +274,7 @@ fn check_name_header(
 ) -> Result<(), Reason> {
     match (headers.name, name) {
         (None, Some(_)) if era == Era::Modern => Err(Reason::HeaderMismatch),
+        (Some(_), None) => Err(Reason::HeaderMismatch),
         (Some(h), Some(t)) => match mcp::decode_header_value(h) {
             Some(decoded) if *decoded == *doc.bytes(t) => Ok(()),
             _ => Err(Reason::HeaderMismatch),

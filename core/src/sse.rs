@@ -16,6 +16,16 @@ impl Splitter {
     /// that stand between events. `None` when more bytes are needed. The caller removes the unit before calling again;
     /// bytes already seen must not change.
     pub fn next_unit(&mut self, buf: &[u8]) -> Option<usize> {
+        const BOM: &[u8] = "\u{feff}".as_bytes();
+        if !self.begun {
+            if buf.len() < BOM.len() && BOM.starts_with(buf) {
+                return None;
+            }
+            self.begun = true;
+            if buf.starts_with(BOM) {
+                return Some(BOM.len()); // only at the start of the stream; elsewhere it is part of a name
+            }
+        }
         while let Some(n) = memchr::memchr2(b'\r', b'\n', &buf[self.scanned..]) {
             let at = self.scanned + n;
             self.scanned = at + 1;
@@ -24,11 +34,7 @@ impl Splitter {
                 self.after_cr = false;
                 continue;
             }
-            let mut line = &buf[self.line_start..at];
-            if !self.begun {
-                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-                self.begun = true;
-            }
+            let line = &buf[self.line_start..at];
             // A CR at the very end of the buffer ends its line now; an LF may follow later and belongs to it.
             let crlf = buf[at] == b'\r' && buf.get(at + 1) == Some(&b'\n');
             let end = at + 1 + usize::from(crlf);
@@ -65,7 +71,6 @@ fn lines(unit: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
-    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
     match memchr::memchr(b':', line) {
         Some(c) => (&line[..c], line[c + 1..].strip_prefix(b" ").unwrap_or(&line[c + 1..])),
         None => (line, b""),

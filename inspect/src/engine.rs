@@ -405,6 +405,13 @@ impl Engine {
 
     /// All findings in one string, sorted by start, overlaps resolved. Allocates; the hot path uses the stages.
     pub fn scan_text(&self, scratch: &mut Scratch, text: &str, ctx: &Context<'_>) -> Vec<TextFinding> {
+        let mut out = self.find_all(scratch, text, ctx);
+        resolve_overlaps(self, &mut out);
+        out
+    }
+
+    /// As [`Engine::scan_text`], in any order and with overlaps.
+    pub fn find_all(&self, scratch: &mut Scratch, text: &str, ctx: &Context<'_>) -> Vec<TextFinding> {
         let mut out = Vec::new();
         let mut hits = Hits { items: Vec::new(), cap: usize::MAX };
         let mut padded = Vec::with_capacity(text.len() + SCAN_PADDING);
@@ -430,7 +437,6 @@ impl Engine {
                 }
             }
         }
-        resolve_overlaps(self, &mut out);
         out
     }
 

@@ -20,8 +20,8 @@ const HITS_MAX: usize = 16_384;
 /// Bytes scanned before a caller may yield.
 pub const SLICE_BYTES: usize = 64 << 10;
 
-/// Bytes scanned again at the start of a slice that begins inside a string: longer than any trigger.
-const OVERLAP_BYTES: usize = 1024;
+/// Bytes scanned again at the start of a slice: longer than any trigger can match.
+const OVERLAP_BYTES: usize = 2 * crate::rules::CUSTOM_LENGTH_MAX;
 
 /// JSON in strings in JSON is followed this deep.
 const NESTING_MAX: usize = 4;
@@ -32,8 +32,11 @@ const ROUNDS_MAX: usize = 4;
 /// Shortest removed value that is searched for in the rest of the message, in bytes.
 const COPY_BYTES_MIN: usize = 6;
 
-/// Elements of an array that a rule about its key is tried on.
-const KEYED_ELEMENTS_MAX: usize = 64;
+/// Elements of an array that a rule about its key is tried on; more are a verdict.
+const KEYED_ELEMENTS_MAX: usize = 4096;
+
+/// Longest key that is context for its value, and longest value that a rule about its key is tried on, in bytes.
+const CONTEXT_BYTES_MAX: usize = 32 << 10;
 
 /// What to do about the findings of each rule, for one direction of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +148,8 @@ pub struct Inspector {
     found: Vec<InTok>,
     open: Vec<Open>,
     parser: Parser,
+    /// Documents and hits for JSON in strings, one for each level, kept.
+    levels: Vec<(Doc, Hits)>,
     scanned: usize,
     flood: bool,
     protocol: bool,
@@ -155,7 +160,6 @@ pub struct Inspector {
 struct Open {
     end: TokIdx,
     key: Option<TokIdx>,
-    exempt: bool,
     object: bool,
 }
 
@@ -170,6 +174,7 @@ impl Inspector {
             found: Vec::new(),
             open: Vec::new(),
             parser: Parser::new(limits),
+            levels: Vec::new(),
             scanned: 0,
             flood: false,
             protocol: true,
@@ -179,6 +184,12 @@ impl Inspector {
     /// For documents that are no MCP messages: every string is inspected.
     pub fn for_documents(limits: JsonLimits) -> Inspector {
         Inspector { protocol: false, ..Inspector::new(limits) }
+    }
+
+    /// Bytes of memory held beyond what any message needs.
+    pub fn memory(&self) -> usize {
+        let levels: usize = self.levels.iter().map(|(doc, _)| doc.memory()).sum();
+        levels + self.parser.memory() + self.hits.capacity() * size_of::<Hit>()
     }
 
     /// Begins with a new message.
@@ -267,11 +278,8 @@ impl Inspector {
         let mut report = Report::default();
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
-        for f in engine.scan_text(scratch, text, &Context { key, number: false }) {
+        for f in find_in_text(engine, scratch, plan, text, &Context { key, number: false }) {
             let mode = plan.mode_of(&f);
-            if mode == Mode::Off {
-                continue;
-            }
             let kind = &engine.rule(f.rule).kind;
             report.count(kind);
             match mode {
@@ -304,17 +312,15 @@ impl Inspector {
         self.start();
         while !self.scan_slice(engine, scratch, doc) {}
         self.find(engine, scratch, plan, doc);
-        let found = self.found.iter().map(|f| {
-            let span = wire_span(doc, wire, f.tok, &f.finding);
-            Found {
-                start: span.start,
-                end: span.end,
-                rule: f.finding.rule,
-                confidence: f.finding.confidence,
-                mode: plan.mode_of(&f.finding),
-            }
-        });
-        found.collect()
+        let mut out = Vec::with_capacity(self.found.len());
+        for group in self.found.chunk_by(|a, b| a.tok == b.tok) {
+            let mut spans = Spans::new(doc, wire, group[0].tok);
+            out.extend(group.iter().map(|InTok { finding: f, .. }| {
+                let Range { start, end } = spans.next(f);
+                Found { start, end, rule: f.rule, confidence: f.confidence, mode: plan.mode_of(f) }
+            }));
+        }
+        out
     }
 
     /// Fills `self.found` from `self.hits`, in document order, without overlaps, without rules that are off.
@@ -323,9 +329,7 @@ impl Inspector {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.find_in(engine, scratch, doc, &hits, 0, &mut found);
-        found.retain(|f| plan.mode_of(&f.finding) != Mode::Off);
-        found.sort_by_key(|f| (f.tok, f.finding.start));
-        resolve(engine, &mut found, &mut self.text);
+        resolve(engine, plan, &mut found, &mut self.text);
         self.found = found;
         self.hits = hits;
     }
@@ -352,8 +356,7 @@ impl Inspector {
             let level = open.len();
             match t.kind {
                 Kind::Object | Kind::Array => {
-                    let exempt = self.protocol && depth == 0 && exempt(doc, &open, key);
-                    open.push(Open { end: t.next, key, exempt, object: t.kind == Kind::Object });
+                    open.push(Open { end: t.next, key, object: t.kind == Kind::Object });
                 }
                 Kind::String | Kind::Key | Kind::Number => {
                     let end = (if t.kind == Kind::Number { t.end } else { t.start + 1 + t.len }) as usize;
@@ -370,8 +373,10 @@ impl Inspector {
                         && exempt(doc, &open, key);
                     if (!mine.is_empty() || nested) && !untouchable {
                         self.leaf(engine, scratch, doc, i, start, mine, key, out);
-                        if nested && depth < NESTING_MAX {
-                            self.nested(engine, scratch, doc, i, depth, out);
+                        match nested {
+                            true if depth < NESTING_MAX => self.nested(engine, scratch, doc, i, depth, out),
+                            true => self.flood = true,
+                            false => {}
                         }
                     }
                 }
@@ -396,16 +401,18 @@ impl Inspector {
         let t = doc.tok(tok);
         self.local.clear();
         self.local.extend(hits.iter().map(|h| Hit { end: h.end - start as u32, trigger: h.trigger }));
-        let key = key.map(|k| doc.str(k));
+        let key = key.filter(|k| doc.tok(*k).len as usize <= CONTEXT_BYTES_MAX).map(|k| doc.str(k));
         let ctx = Context { key, number: t.kind == Kind::Number };
         self.text.clear();
         engine.confirm_all(scratch, doc.str(tok), &self.local, &ctx, &mut self.text);
         out.extend(self.text.iter().map(|finding| InTok { tok, finding: *finding }));
-        if t.kind == Kind::Key {
-            for hit in &self.local {
-                for rule in engine.keyed_rules_of(hit.trigger) {
-                    keyed(engine, scratch, doc, tok, *rule, out);
-                }
+        if t.kind == Kind::Key && t.len as usize <= CONTEXT_BYTES_MAX {
+            let mut rules: Vec<RuleIdx> =
+                self.local.iter().flat_map(|h| engine.keyed_rules_of(h.trigger)).copied().collect();
+            rules.sort_unstable();
+            rules.dedup();
+            for rule in rules {
+                self.flood |= !keyed(engine, scratch, doc, tok, rule, out);
             }
         }
     }
@@ -421,21 +428,49 @@ impl Inspector {
         out: &mut Vec<InTok>,
     ) {
         let text = doc.bytes(tok);
-        let mut inner = Doc::default();
-        if !matches!(self.parser.parse(text, &mut inner), Ok(()) | Err(JsonError::DuplicateKey)) {
-            return;
+        let (mut inner, mut hits) =
+            self.levels.pop().unwrap_or_else(|| (Doc::default(), Hits::with_cap(HITS_MAX)));
+        hits.clear();
+        match self.parser.parse(text, &mut inner) {
+            Ok(()) | Err(JsonError::DuplicateKey) => {
+                // What cannot be looked into is a verdict, not a blind spot.
+                let blind = engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut hits).is_err();
+                self.flood |= blind;
+                if !blind {
+                    self.nested_found(engine, scratch, &inner, text, tok, hits.as_slice(), depth, out);
+                }
+            }
+            Err(JsonError::TooComplex) => self.flood = true,
+            Err(JsonError::Invalid) => {}
         }
-        let mut hits = Hits::with_cap(HITS_MAX);
-        if engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut hits).is_err() {
-            self.flood = true;
-            return;
-        }
+        self.levels.push((inner, hits));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn nested_found(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        inner: &Doc,
+        text: &[u8],
+        tok: TokIdx,
+        hits: &[Hit],
+        depth: usize,
+        out: &mut Vec<InTok>,
+    ) {
         let (open, mut found) = (std::mem::take(&mut self.open), Vec::new());
-        self.find_in(engine, scratch, &inner, hits.as_slice(), depth + 1, &mut found);
+        self.find_in(engine, scratch, inner, hits, depth + 1, &mut found);
         self.open = open;
-        for f in found {
-            let span = wire_span(&inner, text, f.tok, &f.finding);
-            out.push(InTok { tok, finding: TextFinding { start: span.start, end: span.end, ..f.finding } });
+        found.sort_by_key(|f| (f.tok, f.finding.start));
+        for group in found.chunk_by(|a, b| a.tok == b.tok) {
+            let mut spans = Spans::new(inner, text, group[0].tok);
+            for f in group {
+                let span = spans.next(&f.finding);
+                out.push(InTok {
+                    tok,
+                    finding: TextFinding { start: span.start, end: span.end, ..f.finding },
+                });
+            }
         }
     }
 
@@ -488,7 +523,7 @@ impl Inspector {
             while !self.scan_slice(engine, scratch, &doc) {}
             self.find(engine, scratch, plan, &doc);
             self.found.retain(|f| plan.mode_of(&f.finding) >= Mode::Redact);
-            self.find_copies(engine, &doc, removed);
+            self.find_copies(engine, plan, &doc, removed);
             if self.flood {
                 break;
             }
@@ -504,41 +539,63 @@ impl Inspector {
         report.verdict = Verdict::Blocked;
     }
 
-    /// Adds to `self.found` every place where a removed value still stands in a decoded string or number.
-    fn find_copies(&mut self, engine: &Engine, doc: &Doc, removed: &[(String, RuleIdx)]) {
+    /// Adds to `self.found` every place where a removed value still stands in a decoded string or number. One pass over
+    /// the text for all values; too many copies are a flood.
+    fn find_copies(&mut self, engine: &Engine, plan: &Plan, doc: &Doc, removed: &[(String, RuleIdx)]) {
+        let values: Vec<&(String, RuleIdx)> =
+            removed.iter().filter(|(v, _)| v.len() >= COPY_BYTES_MIN).collect();
         let text = &doc.padded()[..doc.wire_len()];
+        let builder = aho_corasick::AhoCorasick::builder()
+            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
+            .build(values.iter().map(|(v, _)| v.as_bytes()));
+        let Ok(search) = builder else {
+            self.flood = true; // more values than an automaton takes
+            return;
+        };
+        let untouchable = if self.protocol { untouchable(doc) } else { Vec::new() };
         let mut copies = Vec::new();
-        for (value, rule) in removed.iter().filter(|(v, _)| v.len() >= COPY_BYTES_MIN) {
-            for at in memchr::memmem::find_iter(text, value.as_bytes()) {
-                let i = doc.toks().partition_point(|t| (t.start as usize) <= at);
-                let Some(tok) = i.checked_sub(1).map(|i| i as TokIdx) else { continue };
-                let t = doc.tok(tok);
-                let (start, len) = match t.kind {
-                    Kind::String | Kind::Key => (t.start as usize + 1, t.len as usize),
-                    Kind::Number => (t.start as usize, (t.end - t.start) as usize),
-                    _ => continue,
-                };
-                if at >= start && at + value.len() <= start + len && !(self.protocol && exempt_tok(doc, tok))
-                {
-                    let confidence = Confidence::High;
-                    let finding = TextFinding {
-                        rule: *rule,
-                        start: at - start,
-                        end: at - start + value.len(),
-                        confidence,
-                    };
-                    copies.push(InTok { tok, finding });
+        for found in search.find_iter(text) {
+            let (value, rule) = values[found.pattern().as_usize()];
+            let at = found.start();
+            let i = doc.toks().partition_point(|t| (t.start as usize) <= at);
+            let Some(tok) = i.checked_sub(1).map(|i| i as TokIdx) else { continue };
+            let t = doc.tok(tok);
+            let (start, len) = match t.kind {
+                Kind::String | Kind::Key => (t.start as usize + 1, t.len as usize),
+                Kind::Number => (t.start as usize, (t.end - t.start) as usize),
+                _ => continue,
+            };
+            if at >= start && found.end() <= start + len && untouchable.binary_search(&tok).is_err() {
+                let (start, end) = (at - start, at - start + value.len());
+                let finding = TextFinding { rule: *rule, start, end, confidence: Confidence::High };
+                copies.push(InTok { tok, finding });
+                if copies.len() > plan.findings_max {
+                    self.flood = true;
+                    return;
                 }
             }
         }
         if !copies.is_empty() {
-            self.found.extend(copies);
             let mut found = std::mem::take(&mut self.found);
-            found.sort_by_key(|f| (f.tok, f.finding.start));
-            resolve(engine, &mut found, &mut self.text);
+            found.extend(copies);
+            resolve(engine, plan, &mut found, &mut self.text);
             self.found = found;
         }
     }
+}
+
+/// The findings of one string, by what is done about them.
+pub fn find_in_text(
+    engine: &Engine,
+    scratch: &mut Scratch,
+    plan: &Plan,
+    text: &str,
+    ctx: &Context<'_>,
+) -> Vec<TextFinding> {
+    let all = engine.find_all(scratch, text, ctx);
+    let mut found: Vec<InTok> = all.into_iter().map(|finding| InTok { tok: 0, finding }).collect();
+    resolve(engine, plan, &mut found, &mut Vec::new());
+    found.into_iter().map(|f| f.finding).collect()
 }
 
 /// The key that names a token: its own member's, or for elements the array's.
@@ -551,11 +608,8 @@ fn key_of(doc: &Doc, open: &[Open], i: TokIdx) -> Option<TokIdx> {
     }
 }
 
-/// Values that the protocol needs as they are.
+/// Strings and numbers that the protocol needs as they are; never what is inside a container.
 fn exempt(doc: &Doc, open: &[Open], key: Option<TokIdx>) -> bool {
-    if open.last().is_some_and(|o| o.exempt) {
-        return true;
-    }
     let Some(key) = key.map(|k| doc.bytes(k)) else { return false };
     match open.len() {
         1 => matches!(key, b"jsonrpc" | b"id" | b"method"),
@@ -573,29 +627,39 @@ fn exempt(doc: &Doc, open: &[Open], key: Option<TokIdx>) -> bool {
         3 => {
             let parent = open[2].key.map(|k| doc.bytes(k));
             parent == Some(b"_meta")
-                && (key.starts_with(b"io.modelcontextprotocol/") && !key.ends_with(b"Info")
-                    || matches!(key, b"progressToken" | b"traceparent" | b"tracestate"))
+                && matches!(
+                    key,
+                    b"io.modelcontextprotocol/protocolVersion"
+                        | b"io.modelcontextprotocol/subscriptionId"
+                        | b"progressToken"
+                        | b"traceparent"
+                        | b"tracestate"
+                )
         }
         _ => false,
     }
 }
 
-/// [`exempt`] for one token, found from the root.
-fn exempt_tok(doc: &Doc, tok: TokIdx) -> bool {
-    let mut open: Vec<Open> = Vec::new();
-    let mut i = 0;
-    while i < tok {
-        let t = doc.tok(i);
-        if matches!(t.kind, Kind::Object | Kind::Array) && t.next > tok {
-            let key = key_of(doc, &open, i);
-            let inside = exempt(doc, &open, key);
-            open.push(Open { end: t.next, key, exempt: inside, object: t.kind == Kind::Object });
-            i += 1;
-        } else {
-            i = t.next;
+/// Tokens that stay although they hold a removed value: what [`exempt`] names, and the keys of the envelope and of what
+/// is directly in it, which are the protocol's.
+fn untouchable(doc: &Doc) -> Vec<TokIdx> {
+    let (mut open, mut out): (Vec<Open>, Vec<TokIdx>) = (Vec::new(), Vec::new());
+    for (i, t) in doc.toks().iter().enumerate() {
+        let i = i as TokIdx;
+        while open.last().is_some_and(|o| i >= o.end) {
+            open.pop();
+        }
+        let key = key_of(doc, &open, i);
+        match t.kind {
+            Kind::Object | Kind::Array => {
+                open.push(Open { end: t.next, key, object: t.kind == Kind::Object })
+            }
+            Kind::Key if open.len() <= 2 => out.push(i),
+            Kind::String | Kind::Number if exempt(doc, &open, key) => out.push(i),
+            _ => {}
         }
     }
-    doc.tok(tok).kind != Kind::Key && exempt(doc, &open, key_of(doc, &open, tok))
+    out
 }
 
 /// A string that looks like JSON and has a backslash left after decoding: its own strings have escapes.
@@ -608,7 +672,7 @@ fn may_nest(doc: &Doc, t: &json::Tok) -> bool {
         && memchr::memchr(b'\\', text).is_some()
 }
 
-/// A rule whose key pattern fired in the key `key`, tried on the member's value.
+/// A rule whose key pattern fired in the key `key`, tried on the member's value; false when that has too many elements.
 fn keyed(
     engine: &Engine,
     scratch: &mut Scratch,
@@ -616,11 +680,11 @@ fn keyed(
     key: TokIdx,
     rule: RuleIdx,
     out: &mut Vec<InTok>,
-) {
+) -> bool {
     let value = key + 1;
     let mut attempt = |tok: TokIdx| {
         let t = doc.tok(tok);
-        if matches!(t.kind, Kind::String | Kind::Number) {
+        if matches!(t.kind, Kind::String | Kind::Number) && (t.end - t.start) as usize <= CONTEXT_BYTES_MAX {
             let ctx = Context { key: Some(doc.str(key)), number: t.kind == Kind::Number };
             if let Some(m) = engine.confirm_value(scratch, rule, doc.str(tok), &ctx) {
                 let finding = TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence };
@@ -630,34 +694,74 @@ fn keyed(
     };
     if doc.tok(value).kind == Kind::Array {
         doc.elements(value).take(KEYED_ELEMENTS_MAX).for_each(attempt);
+        doc.tok(value).len as usize <= KEYED_ELEMENTS_MAX
     } else {
         attempt(value);
+        true
     }
 }
 
-/// Resolves overlaps within each token. `found` is sorted by token.
-fn resolve(engine: &Engine, found: &mut Vec<InTok>, text: &mut Vec<TextFinding>) {
-    let mut out = Vec::with_capacity(found.len());
+/// Leaves findings in document order without overlaps within a token. What is only recorded never hides what must be
+/// removed: of overlapping findings that must be, the union is, under the name of the best.
+fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<TextFinding>) {
+    found.retain(|f| plan.mode_of(&f.finding) != Mode::Off);
+    found.sort_by_key(|f| (f.tok, f.finding.start));
+    let mut out: Vec<InTok> = Vec::with_capacity(found.len());
     for group in found.chunk_by(|a, b| a.tok == b.tok) {
+        let tok = group[0].tok;
+        let first = out.len();
+        let rank = |f: &TextFinding| {
+            (plan.mode_of(f), engine.rule(f.rule).is_secret(), f.confidence, f.end - f.start)
+        };
+        for InTok { finding, .. } in group.iter().filter(|f| plan.mode_of(&f.finding) >= Mode::Redact) {
+            match out[first..].last_mut().map(|l| &mut l.finding) {
+                Some(last) if finding.start < last.end => {
+                    let (start, end) = (last.start, last.end.max(finding.end));
+                    let best = if rank(finding) > rank(last) { *finding } else { *last };
+                    *last = TextFinding { start, end, ..best };
+                }
+                _ => out.push(InTok { tok, finding: *finding }),
+            }
+        }
         text.clear();
-        text.extend(group.iter().map(|f| f.finding));
+        text.extend(group.iter().map(|f| f.finding).filter(|f| plan.mode_of(f) < Mode::Redact));
         resolve_overlaps(engine, text);
-        out.extend(text.iter().map(|finding| InTok { tok: group[0].tok, finding: *finding }));
+        let strong: Vec<Range<usize>> = out[first..].iter().map(|f| f.finding.start..f.finding.end).collect();
+        let hidden = |f: &TextFinding| {
+            let next = strong.partition_point(|s| s.end <= f.start);
+            strong.get(next).is_some_and(|s| s.start < f.end)
+        };
+        out.extend(text.iter().filter(|f| !hidden(f)).map(|finding| InTok { tok, finding: *finding }));
+        out[first..].sort_by_key(|f| f.finding.start);
     }
     *found = out;
 }
 
-/// Wire bytes of a finding. Numbers are replaced whole.
-fn wire_span(doc: &Doc, wire: &[u8], tok: TokIdx, f: &TextFinding) -> Range<usize> {
-    let t = doc.tok(tok);
-    let (start, end) = (t.start as usize, t.end as usize);
-    match t.kind {
-        Kind::Number => start..end,
-        _ if t.escaped => {
-            let content = &wire[start + 1..end - 1];
-            start + 1 + json::wire_offset(content, f.start)..start + 1 + json::wire_offset_end(content, f.end)
+/// Wire bytes of the findings of one token, which must come by rising start. Numbers are replaced whole.
+struct Spans<'a> {
+    tok: json::Tok,
+    cursor: Option<json::WireCursor<'a>>,
+}
+
+impl<'a> Spans<'a> {
+    fn new(doc: &Doc, wire: &'a [u8], tok: TokIdx) -> Spans<'a> {
+        let tok = doc.tok(tok);
+        let content = || &wire[tok.start as usize + 1..tok.end as usize - 1];
+        Spans { tok, cursor: tok.escaped.then(|| json::WireCursor::new(content())) }
+    }
+
+    fn next(&mut self, f: &TextFinding) -> Range<usize> {
+        let (start, end) = (self.tok.start as usize, self.tok.end as usize);
+        match (&mut self.cursor, self.tok.kind) {
+            (_, Kind::Number) => start..end,
+            (Some(cursor), _) => {
+                let mut ahead = cursor.clone();
+                let from = ahead.start(f.start);
+                *cursor = ahead.clone();
+                start + 1 + from..start + 1 + ahead.end(f.end)
+            }
+            (None, _) => start + 1 + f.start..start + 1 + f.end,
         }
-        _ => start + 1 + f.start..start + 1 + f.end,
     }
 }
 
@@ -683,6 +787,7 @@ fn splice(
         let tok = group[0].tok;
         let (t, text) = (doc.tok(tok), doc.str(tok));
         let (mut now, mut text_at) = (String::with_capacity(text.len()), 0);
+        let mut spans = Spans::new(doc, wire, tok);
         for f in group {
             let kind = &engine.rule(f.finding.rule).kind;
             let mut mark = placeholder(kind);
@@ -690,7 +795,7 @@ fn splice(
                 // Two redacted keys of one object must not become one.
                 mark.insert_str(mark.len() - 1, &format!("#{}", report.redactions + 1));
             }
-            let span = wire_span(doc, wire, tok, &f.finding);
+            let span = spans.next(&f.finding);
             out.extend_from_slice(&wire[at..span.start.max(at)]);
             match t.kind {
                 Kind::Number => {

@@ -171,10 +171,14 @@ impl Maker {
         if self.clean || self.left == 0 || self.random.one_in(2) {
             return;
         }
-        for _ in 0..1 + self.random.below(2) {
+        for n in 0..1 + self.random.below(2) {
             self.left = self.left.saturating_sub(1);
             let (kind, value) = self.values[self.random.below(self.values.len())].clone();
-            if words > 0 || self.random.one_in(2) {
+            if n > 0 {
+                // Two numbers side by side could be one.
+                out.push(plain("and".to_owned()));
+            }
+            if n > 0 || words > 0 || self.random.one_in(2) {
                 let before = self.random.pick(BEFORE);
                 out.push(plain(self.spell(before, escape_one_in)));
             }
@@ -536,6 +540,30 @@ fn nested_levels() {
                     assert_eq!(report.verdict, Verdict::Redacted, "{levels} {before:?} {spelled}");
                     assert_same(levels as u64, &got, &want, &envelope(marked(&given)));
                 }
+            }
+        }
+    }
+}
+
+/// Quotes, dashes, blanks and letters of other scripts stand beside values in any text that people write; none of them
+/// may hide one.
+#[test]
+fn neighbours_outside_of_ascii() {
+    let mut bench = Bench::new();
+    for (kind, value) in values() {
+        for c in ['\u{a0}', '\u{2028}', '“', '”', '–', '：', '，', '。', '号', 'は', '\u{200b}', '😀']
+        {
+            for (before, after) in [
+                (format!("x {c}"), " y".to_owned()),
+                ("x ".to_owned(), format!("{c} y")),
+                (c.to_string(), c.to_string()),
+            ] {
+                let message = |text: &str| {
+                    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[\"{before}{text}{after}\"]}}")
+                };
+                let (_, got) = bench.inspect(&message(&value));
+                let want = message(&format!("[REDACTED:{kind}]"));
+                assert_eq!(got, want, "{kind} beside U+{:04X}", u32::from(c));
             }
         }
     }

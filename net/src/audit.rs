@@ -115,6 +115,7 @@ pub struct AuditError {
 pub struct Writer {
     thread: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
+    _lock: File,
 }
 
 impl Writer {
@@ -130,6 +131,7 @@ impl Writer {
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o750);
         builder.create(&config.dir).map_err(fail("cannot be created"))?;
+        let lock = lock(&config.dir).map_err(fail("is used by another gateway, or cannot be locked"))?;
         let boot = boot_id();
         let shared = Arc::new(Shared {
             durable: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -156,7 +158,7 @@ impl Writer {
             .name("audit".into())
             .spawn(move || run(&config, &mut streams, &state))
             .map_err(fail("the writer thread cannot be started"))?;
-        Ok((Writer { thread, shared }, sinks))
+        Ok((Writer { thread, shared, _lock: lock }, sinks))
     }
 
     /// What others may read.
@@ -180,7 +182,13 @@ fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
         let stopping = shared.stop.load(Ordering::Acquire);
         let mut written = 0;
         for stream in streams.iter_mut() {
-            written += stream.step(shared, stopping);
+            loop {
+                let n = stream.step(shared, stopping);
+                written += n;
+                if !stopping || n == 0 {
+                    break; // at the end: until the ring is empty
+                }
+            }
         }
         shared.written.fetch_add(written, Ordering::Relaxed);
         if stopping
@@ -398,6 +406,14 @@ impl Stream {
             self.file = None;
         }
     }
+}
+
+/// One gateway for each directory: a second one would take the first one's open segments for those of a crash.
+fn lock(dir: &Path) -> std::io::Result<File> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(dir.join(".lock"))?;
+    file.try_lock().map_err(std::io::Error::from)?;
+    Ok(file)
 }
 
 fn unix_ms() -> u64 {

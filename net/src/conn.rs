@@ -6,7 +6,7 @@ use crate::pipeline;
 use crate::respond;
 use crate::rt::{self, Shut, TcpRead, TcpStream, TcpWrite};
 use crate::timers::{Guard, Timers};
-use crate::worker::{Charge, Ctx};
+use crate::worker::{Charge, Ctx, charge};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -196,10 +196,7 @@ impl Conn {
         if bytes <= KEPT_BUFFER_BYTES {
             return Ok(());
         }
-        match &mut self.charge {
-            Some(charge) => charge.grow(bytes),
-            None => self.ctx.charge(bytes).map(|c| self.charge = Some(c)),
-        }
+        charge(&mut self.charge, &self.ctx, bytes)
     }
 
     async fn read_more(&mut self, want: usize) -> io::Result<bool> {
@@ -218,9 +215,15 @@ impl Conn {
 
     fn next_request(&mut self) {
         match self.request_end.take() {
-            Some(end) if end < self.buf.len() => drop(self.buf.drain(..end)),
+            Some(end) if end < self.buf.len() => {
+                self.buf.drain(..end);
+                self.buf.shrink_to(KEPT_BUFFER_BYTES);
+            }
             _ => self.buf.clear(),
         }
+        // Bounds of a newer configuration hold from the next request on.
+        let snapshot = &self.ctx.local().snapshot;
+        self.reader = RequestReader::new(snapshot.head_limits, snapshot.limits.body_bytes_max as usize);
         self.charge = None;
         if self.buf.is_empty() && self.buf.capacity() > KEPT_BUFFER_BYTES {
             self.buf = Vec::new();

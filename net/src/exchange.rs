@@ -28,6 +28,7 @@ pub struct Exchange {
     start: quanta::Instant,
     timestamp_ms: u64,
     upstream: Duration,
+    client: Duration,
     trace: [u8; 32],
     peer: Rc<str>,
     http_method: &'static str,
@@ -81,6 +82,7 @@ impl Exchange {
             start: quanta::Instant::now(),
             timestamp_ms: now.as_millis() as u64,
             upstream: Duration::ZERO,
+            client: Duration::ZERO,
             trace: trace.unwrap_or_else(|| ctx.new_trace()),
             peer,
             http_method,
@@ -128,6 +130,11 @@ impl Exchange {
         self.upstream += time;
     }
 
+    /// Time waited for the client: for its body, or for it to take bytes.
+    pub fn waited_for_client(&mut self, time: Duration) {
+        self.client += time;
+    }
+
     /// Takes a refusal or failure into the record; the first reason stays.
     pub fn refuse(&mut self, reason: Reason) {
         self.reason.get_or_insert(reason);
@@ -159,6 +166,9 @@ impl Exchange {
         if report.redactions > 0 && report.verdict == Verdict::Redacted {
             ctx.metrics.redactions.add(report.redactions);
             self.decision = self.decision.max(Decision::Redact);
+        }
+        if report.verdict == Verdict::Blocked {
+            self.decision = self.decision.max(Decision::Block);
         }
         self.report.merge(Report { replaced: Vec::new(), ..report });
     }
@@ -202,7 +212,7 @@ impl Exchange {
             return Ok(());
         }
         let total = self.start.elapsed();
-        let gateway = total.saturating_sub(self.upstream);
+        let gateway = total.saturating_sub(self.upstream).saturating_sub(self.client);
         self.measure(ctx, gateway);
         let response_hash = self.response.take().map(|c| c.finish().as_ref().try_into().unwrap_or_default());
         let mut line = std::mem::take(&mut *ctx.record.borrow_mut());

@@ -1,12 +1,14 @@
 //! Parsing and inspection of one message, with memory that is kept between messages. Small messages are judged without
 //! a pause; large ones are scanned in slices with real pauses, so that one of them cannot hold up its worker.
 
-use crate::worker::{Ctx, Local};
+use crate::worker::{Charge, Ctx, Local, charge};
+use std::rc::Rc;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Parser};
+use tidegate_core::reason::Reason;
 use tidegate_inspect::message::{Inspector, Plan, Report, SLICE_BYTES};
 
 /// A judge that has grown beyond this is not kept.
-const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES: usize = 2 << 20;
 
 /// Parser, document and inspector.
 pub struct Judge {
@@ -16,6 +18,7 @@ pub struct Judge {
     inspector: Inspector,
     /// The redacted message, after [`tidegate_inspect::message::Verdict::Redacted`].
     pub out: Vec<u8>,
+    charge: Option<Charge>,
 }
 
 impl Judge {
@@ -26,6 +29,7 @@ impl Judge {
             doc: Doc::default(),
             inspector: Inspector::new(limits),
             out: Vec::new(),
+            charge: None,
         }
     }
 
@@ -34,9 +38,14 @@ impl Judge {
         self.parser.limits()
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        self.doc.memory() + self.parser.memory() + self.inspector.memory() + self.out.capacity()
+    }
+
     /// Worth keeping for the next message.
     pub fn is_small(&self) -> bool {
-        self.doc.padded().len().max(self.out.capacity()) <= KEPT_BYTES
+        self.memory() <= KEPT_BYTES
     }
 
     /// Parses `wire` into `self.doc`.
@@ -45,6 +54,15 @@ impl Judge {
     /// As [`Parser::parse`].
     pub fn parse(&mut self, wire: &[u8]) -> Result<(), JsonError> {
         self.parser.parse(wire, &mut self.doc)
+    }
+
+    /// Reserves the memory of a large parsed message, which may be many times its text.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`].
+    pub fn charge(&mut self, ctx: &Rc<Ctx>) -> Result<(), Reason> {
+        let memory = self.memory();
+        if memory > KEPT_BYTES { charge(&mut self.charge, ctx, memory) } else { Ok(()) }
     }
 
     /// Inspects the message parsed last; `wire` is its text.

@@ -17,7 +17,7 @@ use tidegate_core::json::JsonError;
 use tidegate_core::jsonrpc::{self, ClientMessage, Id, McpHeaders, MessageKind};
 use tidegate_core::mcp::{self, Era};
 use tidegate_core::reason::Reason;
-use tidegate_inspect::message::Verdict;
+use tidegate_inspect::message::{Report, Verdict};
 
 /// What goes to the server: a buffer, and the part of it that is the request.
 pub struct Outgoing {
@@ -63,7 +63,10 @@ async fn post(
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     media_types(conn)?;
-    let body = conn.read_body().await?.body;
+    let waiting = quanta::Instant::now();
+    let body = conn.read_body().await;
+    x.waited_for_client(waiting.elapsed());
+    let body = body?.body;
     x.bytes_in = body.len() as u64;
     let mut judge = ctx.take_judge(local);
     let judged = judge_request(conn, &ctx, local, x, server, &mut judge, body).await;
@@ -97,8 +100,13 @@ async fn judge_request(
     let message = envelope(conn, local, x, judge, body.clone())?;
     // The buffer is lent to nobody while the inspection may pause.
     let wire = std::mem::take(&mut conn.buf);
-    let report = judge.inspect(ctx, local, &server.request, &wire[body.clone()]).await;
+    let charged = judge.charge(ctx);
+    let report = match charged {
+        Ok(()) => judge.inspect(ctx, local, &server.request, &wire[body.clone()]).await,
+        Err(_) => Report::default(),
+    };
     conn.buf = wire;
+    charged?;
     let verdict = report.verdict;
     let replaced = report.replaced.clone();
     x.found(ctx, Direction::Request, report);
@@ -278,22 +286,30 @@ fn mirrored_headers(
     replaced: &[(String, String)],
     out: &mut Mirrored,
 ) -> Result<(), Reason> {
+    // A value may have been changed more than once, in the order of the list.
     let now = |value: &[u8]| {
-        replaced.iter().find(|(was, _)| was.as_bytes() == value).map(|(_, now)| now.as_bytes())
+        let changed = |at: Option<&'_ [u8]>, (was, now): &'_ (String, String)| {
+            (was.as_bytes() == at.unwrap_or(value)).then(|| now.as_bytes().to_vec())
+        };
+        replaced.iter().fold(None::<Vec<u8>>, |at, pair| changed(at.as_deref(), pair).or(at))
     };
     if redacted
         && conn.head.value(&conn.buf, Known::McpName).is_some()
         && let Some(new) = message.name.and_then(|t| now(judge.doc.bytes(t)))
     {
         let mut value = Vec::new();
-        mcp::encode_header_value(&mut value, new);
+        mcp::encode_header_value(&mut value, &new);
         out.name = Some(value);
+    }
+    let params = || conn.head.iter(&conn.buf).map(|(n, _)| n).filter(|n| is_param(n));
+    if params().enumerate().any(|(i, n)| params().take(i).any(|m| m.eq_ignore_ascii_case(n))) {
+        return Err(Reason::HeaderMismatch);
     }
     for (name, value) in conn.head.iter(&conn.buf).filter(|(n, _)| is_param(n)) {
         let plain = mcp::decode_header_value(value).ok_or(Reason::HeaderMismatch)?;
         let text = std::str::from_utf8(&plain).map_err(|_| Reason::HeaderMismatch)?;
         let new = match now(&plain) {
-            Some(new) => Some(new.to_vec()),
+            Some(new) => Some(new),
             None if server.request.is_off() => None,
             None => {
                 let key = String::from_utf8_lossy(&name[PARAM_PREFIX.len()..]);
@@ -317,15 +333,11 @@ fn mirrored_headers(
 }
 
 /// Fields of a client's request that are passed on as they are; all others stay here, credentials above all.
-const FORWARDED: &[&str] = &[
-    "accept",
-    "user-agent",
-    "accept-language",
-    "traceparent",
-    "tracestate",
-    "mcp-protocol-version",
-    "mcp-method",
-];
+const FORWARDED: &[&str] =
+    &["accept", "user-agent", "accept-language", "traceparent", "tracestate", "mcp-protocol-version"];
+
+/// Longest field value that is passed on: none of them needs more.
+const FORWARDED_BYTES_MAX: usize = 8192;
 
 /// Writes the head of the request to the server, from the parsed form.
 fn request_head(
@@ -353,11 +365,12 @@ fn request_head(
             mirrored.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_slice())
         };
         let legacy_only = is("mcp-session-id") || is("last-event-id");
+        let mirrors_body = is("mcp-method") || is("mcp-name") || is_param(name);
         let passes = FORWARDED.iter().any(|n| is(n))
-            || is("mcp-name")
-            || is_param(name)
+            || (mirrors_body && body_len.is_some())
             || (legacy_only && era == Era::Legacy)
             || server.forward.iter().any(|n| is(n));
+        let passes = passes && value.len() <= FORWARDED_BYTES_MAX;
         if passes {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");

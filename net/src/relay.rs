@@ -111,11 +111,12 @@ async fn relay(
         _ => {
             let waiting = quanta::Instant::now();
             let client = watching.then_some(&conn.guard);
-            let message = upstream.read_message(&mut reader, head, client).await;
+            let message = upstream.read_message(&ctx, &mut reader, head, client).await;
             x.waited(waiting.elapsed());
             message?
         }
     };
+    upstream.no_deadline();
     let clean = sent_whole && head.keep_alive && message.end == upstream.buf.len();
     let next = whole(conn, local, x, server, &mut upstream, head, kind, message).await;
     if clean {
@@ -144,9 +145,13 @@ async fn whole(
         if conn.head.method == Method::Get && head.status == 200 {
             return Err(Reason::UpstreamProtocol);
         }
-        return json(conn, local, x, server, upstream, head.status, &fields, body, keep).await;
+        match json(conn, local, x, server, upstream, head.status, &fields, body.clone(), keep).await {
+            // An error status whose text is not the awaited answer: its status is still worth knowing.
+            Err(Reason::UpstreamProtocol) if head.status >= 400 => {}
+            other => return other,
+        }
     }
-    if head.status == 200 && awaits_answer(x) {
+    if head.status < 300 && awaits_answer(x) {
         return Err(Reason::UpstreamProtocol); // an answer that cannot be inspected
     }
     if head.status < 300 {
@@ -241,6 +246,7 @@ async fn judge_answer(
     status: u16,
 ) -> Result<Verdict, Reason> {
     judge.parse(wire).map_err(|_| Reason::UpstreamProtocol)?;
+    judge.charge(ctx)?;
     let id_bytes_max = local.snapshot.limits.id_bytes_max as usize;
     let message = jsonrpc::server_message(&judge.doc, id_bytes_max)?;
     let ours = match (message.id, &x.id) {
@@ -279,8 +285,16 @@ pub fn passed_fields(out: &mut Vec<u8>, x: &Exchange, head: &ResponseHead, buf: 
     }
 }
 
+/// Messages of the gateway's own under way at one time, for each worker.
+const ASIDES_MAX: u32 = 64;
+
 /// A message of the gateway's own to a server, sent aside; its answer is thrown away.
 pub fn post_aside(ctx: &Rc<Ctx>, server: &Arc<Server>, x: &Exchange, body: Vec<u8>) {
+    if ctx.asides.get() >= ASIDES_MAX {
+        tracing::warn!(server = server.name, "too many messages to a server are under way; one is dropped");
+        return;
+    }
+    ctx.asides.set(ctx.asides.get() + 1);
     let (ctx, server) = (ctx.clone(), server.clone());
     let (session, version) = (x.session_id.clone(), x.version.clone());
     crate::rt::spawn(async move {
@@ -317,6 +331,7 @@ pub fn post_aside(ctx: &Rc<Ctx>, server: &Arc<Server>, x: &Exchange, body: Vec<u
                 );
             }
         }
+        ctx.asides.set(ctx.asides.get() - 1);
     });
 }
 

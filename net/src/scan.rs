@@ -7,7 +7,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use tidegate_core::config::{Actions, Mode};
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Parser};
-use tidegate_inspect::message::{Found, Inspector, Plan, Verdict};
+use tidegate_inspect::message::{Found, Inspector, Plan, Verdict, find_in_text};
 use tidegate_inspect::{Confidence, Context, Engine, Scratch};
 
 /// Everything one run needs.
@@ -135,12 +135,10 @@ impl Scanner {
     fn text(&mut self, bytes: &[u8]) -> Vec<Found> {
         let (mut found, mut at) = (Vec::new(), 0);
         for chunk in bytes.utf8_chunks() {
-            for f in self.engine.scan_text(&mut self.scratch, chunk.valid(), &Context::default()) {
-                let mode = self.plan.mode_of(&f);
-                if mode != Mode::Off {
-                    let (start, end) = (at + f.start, at + f.end);
-                    found.push(Found { start, end, rule: f.rule, confidence: f.confidence, mode });
-                }
+            let ctx = Context::default();
+            for f in find_in_text(&self.engine, &mut self.scratch, &self.plan, chunk.valid(), &ctx) {
+                let (start, end, mode) = (at + f.start, at + f.end, self.plan.mode_of(&f));
+                found.push(Found { start, end, rule: f.rule, confidence: f.confidence, mode });
             }
             at += chunk.valid().len() + chunk.invalid().len();
         }

@@ -9,7 +9,7 @@ use crate::relay;
 use crate::respond;
 use crate::snapshot::Server;
 use crate::upstream::Upstream;
-use crate::worker::{Ctx, Local};
+use crate::worker::{Ctx, Local, charge};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_core::http1::chunked::Decoder;
@@ -24,6 +24,9 @@ use tidegate_inspect::message::Verdict;
 
 /// Room before a chunk for its size line.
 const CHUNK_PREFIX: usize = 10;
+
+/// An incomplete event larger than this counts against the memory of all.
+const CHARGED_BYTES: usize = 64 << 10;
 
 /// How the bytes of the stream are delimited by the server.
 enum Framing {
@@ -102,6 +105,7 @@ pub async fn relay(
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     let _open = ctx.open_stream()?;
+    upstream.no_deadline(); // from here on the client may be what is waited for
     let chunked = conn.head.http11;
     let keep = conn.head.keep_alive && chunked && !ctx.phase.is_draining();
     let mut out = std::mem::take(&mut conn.out);
@@ -147,7 +151,10 @@ async fn events(
 ) -> Result<(), Reason> {
     let limits = local.snapshot.limits;
     let listening = conn.head.method == Method::Get || x.method.is_some_and(|m| m.is_listen());
-    let mut buf: Vec<u8> = Vec::new();
+    if listening {
+        source.upstream.ends_with_drain();
+    }
+    let (mut buf, mut charged) = (Vec::new(), None);
     loop {
         let whole_until = source.take(&mut buf);
         begin_chunk(r);
@@ -167,6 +174,9 @@ async fn events(
         if buf.len() > limits.sse_event_bytes_max as usize {
             return Err(Reason::UpstreamTooLarge);
         }
+        if buf.len() > CHARGED_BYTES {
+            charge(&mut charged, ctx, 2 * buf.len())?; // the event and its data
+        }
         // A client of the older era may come back for the rest where the server can replay it; otherwise the server is
         // heard to the end, because hanging up does not cancel there.
         if r.client_gone && (x.era == Some(Era::Modern) || conn.head.method == Method::Get || r.resumable) {
@@ -182,9 +192,11 @@ async fn events(
         let waiting = quanta::Instant::now();
         let client = (watching && !r.client_gone).then_some(&conn.guard);
         let more = source.upstream.read_more(client).await;
+        source.upstream.no_deadline();
         x.waited(waiting.elapsed());
         match more {
             Ok(true) => {}
+            Ok(false) if listening && ctx.phase.is_draining() => return Err(Reason::Draining),
             Ok(false) if matches!(source.framing, Framing::UntilClose) => return Ok(()),
             Ok(false) => return Err(Reason::UpstreamClosed),
             Err(reason) => return Err(reason),
@@ -208,12 +220,14 @@ async fn event(
         r.out.extend_from_slice(unit); // comments, retry, priming events
         return Ok(());
     }
+    if !event.is_message {
+        r.out.extend_from_slice(b":\n\n"); // clients do not read it; that the server lives they may know
+        return Ok(());
+    }
     ctx.metrics.events.add(1);
     x.answer_bytes(&r.data);
-    if judge.parse(&r.data).is_err() {
-        // Clients only read events of type message; anything else that cannot be inspected is left out.
-        return if event.is_message { Err(Reason::UpstreamProtocol) } else { Ok(()) };
-    }
+    judge.parse(&r.data).map_err(|_| Reason::UpstreamProtocol)?;
+    judge.charge(ctx)?;
     let id_bytes_max = local.snapshot.limits.id_bytes_max as usize;
     let message = jsonrpc::server_message(&judge.doc, id_bytes_max)?;
     let answer = matches!(message.kind, MessageKind::Result | MessageKind::Error);
@@ -278,7 +292,9 @@ async fn flush(conn: &mut Conn, x: &mut Exchange, r: &mut Relay) {
     }
     let out = std::mem::take(&mut r.out);
     let end = out.len();
+    let waiting = quanta::Instant::now();
     let (res, out) = conn.write(out, start..end).await;
+    x.waited_for_client(waiting.elapsed());
     r.out = out;
     r.client_gone |= res.is_err();
 }

@@ -75,6 +75,11 @@ impl Timers {
         Guard { slot, timers: self.clone() }
     }
 
+    /// Shuts every socket down.
+    pub fn cut_all(&self) {
+        self.slots.borrow().iter().for_each(|slot| rt::shutdown(slot.fd, Shut::Both));
+    }
+
     /// One tick. `drain`: shut idle connections down.
     pub fn tick(&self, drain: bool) {
         let now = self.start.elapsed().as_millis() as u64;

@@ -55,7 +55,9 @@ pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
 pub struct TlsRead {
     tcp: TcpRead,
     session: Rc<RefCell<ClientConnection>>,
+    /// Bytes from the socket; those from `at` on have not been given to the session.
     cipher: Vec<u8>,
+    at: usize,
 }
 
 /// The writing half.
@@ -80,7 +82,7 @@ pub async fn connect(
     let session = ClientConnection::new(config, name).map_err(broken)?;
     let session = Rc::new(RefCell::new(session));
     let mut write = TlsWrite { tcp: tcp.1, session: session.clone() };
-    let mut read = TlsRead { tcp: tcp.0, session, cipher: Vec::new() };
+    let mut read = TlsRead { tcp: tcp.0, session, cipher: Vec::new(), at: 0 };
     loop {
         write.flush().await?;
         let state = |session: &ClientConnection| (session.is_handshaking(), session.wants_read());
@@ -88,32 +90,44 @@ pub async fn connect(
         if !handshaking {
             return Ok((read, write));
         }
-        if wants_read && read.fill().await? == 0 {
+        if wants_read && !read.feed()? && read.fill().await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
 
 impl TlsRead {
-    /// Takes cipher bytes from the socket into the session; 0 when the peer has closed.
+    /// Gives cipher bytes at hand to the session, until it has plain ones; false when there were none.
+    fn feed(&mut self) -> io::Result<bool> {
+        let mut session = self.session.borrow_mut();
+        let mut rest = &self.cipher[self.at..];
+        let any = !rest.is_empty();
+        while !rest.is_empty() {
+            if session.read_tls(&mut rest)? == 0 {
+                rest = &[]; // behind close_notify nothing counts
+                break;
+            }
+            if session.process_new_packets().map_err(broken)?.plaintext_bytes_to_read() > 0 {
+                break;
+            }
+        }
+        self.at = self.cipher.len() - rest.len();
+        Ok(any)
+    }
+
+    /// Takes cipher bytes from the socket; 0 when the peer has closed.
     async fn fill(&mut self) -> io::Result<usize> {
         let mut cipher = std::mem::take(&mut self.cipher);
         cipher.clear();
+        self.at = 0;
         let (res, cipher) = self.tcp.read(cipher, READ_BYTES).await;
         self.cipher = cipher;
-        let n = res?;
-        let mut session = self.session.borrow_mut();
-        let mut rest = &self.cipher[..n];
-        while !rest.is_empty() {
-            session.read_tls(&mut rest)?;
-            session.process_new_packets().map_err(broken)?;
-        }
-        Ok(n)
+        res
     }
 
     /// As [`TcpRead::read`].
     pub async fn read(&mut self, mut buf: Vec<u8>, want: usize) -> (io::Result<usize>, Vec<u8>) {
-        let len = buf.len();
+        let (len, want) = (buf.len(), want.min(READ_BYTES));
         loop {
             buf.reserve(want + crate::rt::PADDING);
             buf.resize(len + want, 0);
@@ -123,6 +137,11 @@ impl TlsRead {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 other => return (other, buf),
             }
+            match self.feed() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(e) => return (Err(e), buf),
+            }
             match self.fill().await {
                 // The end without close_notify: whoever frames the messages decides whether that is one too few.
                 Ok(0) => return (Ok(0), buf),
@@ -130,6 +149,13 @@ impl TlsRead {
                 Err(e) => return (Err(e), buf),
             }
         }
+    }
+
+    /// Nothing has come that was not read, and the peer has not said goodbye.
+    pub fn is_quiet(&self) -> bool {
+        let state = self.session.borrow_mut().process_new_packets();
+        let clean = state.is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed());
+        clean && self.at == self.cipher.len()
     }
 }
 

@@ -5,13 +5,14 @@ use crate::rt::{self, Shut, TcpRead, TcpWrite};
 use crate::snapshot::Server;
 use crate::timers::{Guard, Timers};
 use crate::tls::{self, TlsRead, TlsWrite};
-use crate::worker::Ctx;
+use crate::worker::{Charge, Ctx, charge};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use tidegate_core::http1::reader::{Message, ReadError, ResponseReader, Step};
 use tidegate_core::http1::response::ResponseHead;
@@ -58,6 +59,7 @@ pub struct Upstream {
     w: WriteHalf,
     /// What has been read.
     pub buf: Vec<u8>,
+    charge: Option<Charge>,
     reused: bool,
 }
 
@@ -82,7 +84,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&key)?;
         while let Some((upstream, since)) = list.pop() {
-            if now_ms.saturating_sub(since) < idle_ms && rt::is_quiet(upstream.fd) {
+            if now_ms.saturating_sub(since) < idle_ms && upstream.is_quiet() {
                 return Some(upstream);
             }
         }
@@ -92,6 +94,7 @@ impl Pool {
     fn put(&self, key: u64, mut upstream: Upstream, now_ms: u64, max: usize) {
         upstream.guard.no_deadline();
         upstream.buf.clear();
+        upstream.charge = None;
         if upstream.buf.capacity() > KEPT_BUFFER_BYTES {
             upstream.buf = Vec::new();
         }
@@ -164,7 +167,26 @@ impl Upstream {
             }
             None => (ReadHalf::Tcp(r), WriteHalf::Tcp(w)),
         };
-        Ok(Upstream { guard, fd, r, w, buf: Vec::new(), reused: false })
+        Ok(Upstream { guard, fd, r, w, buf: Vec::new(), charge: None, reused: false })
+    }
+
+    /// Nothing has come that was not asked for.
+    fn is_quiet(&self) -> bool {
+        let tls = match &self.r {
+            ReadHalf::Tcp(_) => true,
+            ReadHalf::Tls(r) => r.is_quiet(),
+        };
+        tls && rt::is_quiet(self.fd)
+    }
+
+    /// No deadline while the server is not what is waited for.
+    pub fn no_deadline(&self) {
+        self.guard.no_deadline();
+    }
+
+    /// The connection carries a stream without end: it is ended when the gateway drains.
+    pub fn ends_with_drain(&self) {
+        self.guard.set_idle(true);
     }
 
     /// Sets the time by which the server must have made progress.
@@ -183,7 +205,7 @@ impl Upstream {
         head: &mut ResponseHead,
         client: Option<&Guard>,
     ) -> (Result<bool, Failed>, Vec<u8>) {
-        let Upstream { fd, r, w, buf, guard, reused } = self;
+        let Upstream { fd, r, w, buf, guard, reused, .. } = self;
         let fd = *fd;
         let both = async {
             let mut write = pin!(w.write_all(request, range));
@@ -259,6 +281,7 @@ impl Upstream {
     /// As [`Upstream::read_more`], and for an answer that is too large, cut short or badly framed.
     pub async fn read_message(
         &mut self,
+        ctx: &Rc<Ctx>,
         reader: &mut ResponseReader,
         head: &mut ResponseHead,
         client: Option<&Guard>,
@@ -268,6 +291,9 @@ impl Upstream {
                 Step::Message(m) => return Ok(m),
                 Step::Head | Step::More => {}
             }
+            if self.buf.len() > KEPT_BUFFER_BYTES {
+                charge(&mut self.charge, ctx, self.buf.len())?;
+            }
             if !self.read_more(client).await? {
                 return reader.finish(&self.buf).ok_or(Reason::UpstreamClosed);
             }
@@ -276,6 +302,9 @@ impl Upstream {
 
     /// Keeps the connection for the next request. Only after a whole answer with nothing behind it.
     pub fn release(self, ctx: &Ctx, server: &Server) {
+        if !self.is_quiet() {
+            return;
+        }
         let max = (ctx.limits().upstream_idle_max as usize).div_ceil(ctx.workers);
         ctx.pool.put(server.pool_key, self, ctx.timers.now_ms(), max);
     }

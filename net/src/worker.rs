@@ -110,9 +110,14 @@ pub struct Ctx {
     pub phase: Arc<Phase>,
     published: Arc<Published>,
     local: RefCell<Rc<Local>>,
+    /// Messages of the gateway's own to servers, under way.
+    pub asides: Cell<u32>,
     judges: RefCell<Vec<Judge>>,
     random: Cell<[u64; 2]>,
 }
+
+/// After the drain time: how long cut connections get to write their records.
+const CUT_MS: u64 = 1000;
 
 /// Judges kept for the next request: one is enough but for bodies that are scanned in slices.
 const JUDGES_KEPT: usize = 4;
@@ -239,6 +244,17 @@ impl Charge {
     }
 }
 
+/// Makes `slot` hold a reservation of at least `bytes`.
+///
+/// # Errors
+/// As [`Ctx::charge`].
+pub fn charge(slot: &mut Option<Charge>, ctx: &Rc<Ctx>, bytes: usize) -> Result<(), Reason> {
+    match slot {
+        Some(charge) => charge.grow(bytes),
+        None => ctx.charge(bytes).map(|c| *slot = Some(c)),
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.ctx.metrics.buffered.sub(self.bytes as u64);
@@ -296,6 +312,7 @@ async fn main(parts: Parts) -> std::io::Result<()> {
         phase: parts.phase,
         published: parts.published,
         local: RefCell::new(Rc::new(Local { snapshot, scratch: RefCell::new(scratch) })),
+        asides: Cell::new(0),
         judges: RefCell::default(),
         random: Cell::new(random_state()),
     });
@@ -304,7 +321,7 @@ async fn main(parts: Parts) -> std::io::Result<()> {
     let accepting = listener.clone();
     let shared = ctx.clone();
     rt::spawn(async move { accept(shared, accepting).await });
-    let mut drained_for = None;
+    let (mut drained_for, mut cut_at) = (None, None);
     loop {
         rt::sleep(TICK).await;
         let draining = ctx.phase.is_draining();
@@ -316,8 +333,14 @@ async fn main(parts: Parts) -> std::io::Result<()> {
                 rt::shutdown(listener.as_raw_fd(), Shut::Read);
                 ctx.timers.now_ms()
             });
-            let late = ctx.timers.now_ms().saturating_sub(since) >= ctx.limits().drain_ms;
-            if ctx.metrics.connections.get() == 0 || late || ctx.phase.is_stopped() {
+            let waited = ctx.timers.now_ms().saturating_sub(since);
+            let over = waited >= ctx.limits().drain_ms || ctx.phase.is_stopped();
+            if over && cut_at.is_none() {
+                cut_at = Some(ctx.timers.now_ms());
+                ctx.timers.cut_all(); // what is under way ends now, each with its record
+            }
+            let cut_for = cut_at.map(|at| ctx.timers.now_ms().saturating_sub(at));
+            if ctx.metrics.connections.get() == 0 || cut_for.is_some_and(|ms| ms >= CUT_MS) {
                 return Ok(());
             }
         }

@@ -797,8 +797,8 @@ fn nothing_is_smuggled_into_a_servers_request() {
         // Line ends inside an encoded value stay encoded, even where the value has to be rewritten.
         let evil = "card 4111 1111 1111 1111\r\nX-Evil: 1\r\n\r\nPOST /admin HTTP/1.1\r\n";
         let encoded = format!("=?base64?{}?=", STANDARD.encode(evil));
-        let body = modern_call("1").replace("{}", &json!({ "x": evil }).to_string());
-        let body = body.replacen("clientCapabilities\":{\"x\"", "clientCapabilities\":{\"y\"", 1);
+        let body =
+            modern_call("1").replace("\"arguments\":{}", &format!("\"arguments\":{}", json!({ "x": evil })));
         let fields = [VERSION, ("Mcp-Method", "tools/call"), ("Mcp-Name", "t"), ("Mcp-Param-X", &encoded)];
         let answer = raw::exchange(gateway.mcp_addr, raw::post("/mcp/peer", &fields, body));
         assert_eq!(answer.status(), 200, "{}", answer.text());

@@ -95,7 +95,7 @@ fn admin_says_what_is_going_on() {
             "tidegate_server_requests_total{server=\"s\",decision=\"redact\"} 1",
             "tidegate_findings_total{type=\"EMAIL_ADDRESS\",direction=\"request\"} 1",
             "tidegate_redactions_total 1",
-            "tidegate_refusals_total{reason=\"no_route\"} 1",
+            "tidegate_refusals_total{reason=\"no_route\"} 2",
             "tidegate_config_generation 1",
             "tidegate_reload_failures_total 0",
             "tidegate_panics_total 0",

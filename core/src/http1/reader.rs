@@ -161,6 +161,9 @@ fn chunked(start: usize) -> Phase {
     Phase::Chunked { start, write: start, read: start, decoder: Box::default() }
 }
 
+/// Bytes of chunk framing that any body may have; above it, as many as its largest size.
+const CHUNK_OVERHEAD_MAX: usize = 64 << 10;
+
 fn body_step(phase: &mut Phase, buf: &mut [u8], max: usize) -> Result<Step, ReadError> {
     let message = match phase {
         Phase::Head => return Ok(Step::More),
@@ -168,7 +171,8 @@ fn body_step(phase: &mut Phase, buf: &mut [u8], max: usize) -> Result<Step, Read
         Phase::Length { .. } => return Ok(Step::More),
         Phase::Chunked { start, write, read, decoder } => {
             (*write, *read) = decoder.decode(buf, *write, *read).map_err(|_| ReadError::Body)?;
-            if *write - *start > max {
+            // Sizes and extensions of tiny chunks are raw bytes too.
+            if *write - *start > max || *read - *write > max.max(CHUNK_OVERHEAD_MAX) {
                 return Err(ReadError::TooLarge);
             }
             if !decoder.is_done() {

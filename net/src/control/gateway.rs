@@ -342,7 +342,8 @@ impl Control {
             return Err(changed);
         }
         self.add_demo(&mut next);
-        let addresses = resolve_all(&next).await;
+        let mut addresses = resolve_all(&next).await;
+        keep_known(&mut addresses, &next, &published.current());
         let snapshot = self.build(&next, &addresses, published.generation() + 1)?;
         self.logging.set_level(&next.log.level).map_err(|e| vec![e.to_string()])?;
         published.publish(snapshot);
@@ -355,15 +356,9 @@ impl Control {
     async fn refresh(&mut self, config: &Config, published: &Published) {
         let mut addresses = resolve_all(config).await;
         let current = published.current();
-        let mut changed = false;
-        for (name, server) in &current.servers {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let found = addresses.entry(name).or_default();
-            if found.is_empty() {
-                found.clone_from(&server.addrs); // a name server that fails takes nothing away
-            }
-            changed |= *found != server.addrs;
-        }
+        keep_known(&mut addresses, config, &current);
+        let known = |name: &str| addresses.get(name).map_or(&[][..], Vec::as_slice);
+        let changed = current.servers.values().any(|s| known(&s.name) != s.addrs);
         if changed {
             match self.build(config, &addresses, published.generation() + 1) {
                 Ok(snapshot) => published.publish(snapshot),
@@ -371,6 +366,16 @@ impl Control {
                     tracing::error!("new addresses could not be taken over: {}", errors.join("; "))
                 }
             }
+        }
+    }
+}
+
+/// A name server that fails takes nothing away: servers that could not be resolved keep their addresses.
+fn keep_known(addresses: &mut Addresses, config: &Config, current: &Snapshot) {
+    for server in current.servers.values() {
+        let same = config.servers.get(&server.name).is_some_and(|c| c.url == server.url);
+        if same && !addresses.contains_key(&server.name) {
+            addresses.insert(server.name.clone(), server.addrs.clone());
         }
     }
 }
