@@ -24,7 +24,7 @@ pub const SLICE_BYTES: usize = 64 << 10;
 const OVERLAP_BYTES: usize = 2 * crate::rules::CUSTOM_LENGTH_MAX;
 
 /// JSON in strings in JSON is followed this deep.
-const NESTING_MAX: usize = 4;
+const NESTING_MAX: usize = 8;
 
 /// Rounds of redacting and checking before a message is blocked.
 const ROUNDS_MAX: usize = 4;
@@ -353,31 +353,28 @@ impl Inspector {
                 open.pop();
             }
             let key = key_of(doc, &open, i);
-            let level = open.len();
             match t.kind {
                 Kind::Object | Kind::Array => {
                     open.push(Open { end: t.next, key, object: t.kind == Kind::Object });
                 }
                 Kind::String | Kind::Key | Kind::Number => {
-                    let end = (if t.kind == Kind::Number { t.end } else { t.start + 1 + t.len }) as usize;
                     let start = if t.kind == Kind::Number { t.start } else { t.start + 1 } as usize;
+                    // A trigger may end a little behind what it fired for: up to the next token, hits are this one's.
+                    let end = doc.toks().get(i as usize + 1).map_or(doc.wire_len(), |n| n.start as usize);
                     let skip = rest.partition_point(|h| (h.end as usize) <= start);
                     let count = rest[skip..].partition_point(|h| h.end as usize <= end);
                     let mine = &rest[skip..skip + count];
                     rest = &rest[skip + count..];
-                    let nested = t.escaped && may_nest(doc, t);
-                    let untouchable = self.protocol
-                        && depth == 0
-                        && t.kind != Kind::Key
-                        && level > 0
-                        && exempt(doc, &open, key);
-                    if (!mine.is_empty() || nested) && !untouchable {
+                    let untouchable =
+                        self.protocol && depth == 0 && t.kind != Kind::Key && exempt(doc, &open, key);
+                    if untouchable {
+                        continue;
+                    }
+                    // JSON in a string is judged by its own strings; the text around these is only syntax.
+                    let nested =
+                        t.escaped && may_nest(doc, t) && self.nested(engine, scratch, doc, i, depth, out);
+                    if !nested && !mine.is_empty() {
                         self.leaf(engine, scratch, doc, i, start, mine, key, out);
-                        match nested {
-                            true if depth < NESTING_MAX => self.nested(engine, scratch, doc, i, depth, out),
-                            true => self.flood = true,
-                            false => {}
-                        }
                     }
                 }
                 Kind::Bool | Kind::Null => {}
@@ -417,7 +414,8 @@ impl Inspector {
         }
     }
 
-    /// JSON in a string: its own strings are decoded once more and judged in the coordinates of this one.
+    /// JSON in a string: its own strings are decoded once more and judged in the coordinates of this one. False when it
+    /// is no JSON.
     fn nested(
         &mut self,
         engine: &Engine,
@@ -426,24 +424,32 @@ impl Inspector {
         tok: TokIdx,
         depth: usize,
         out: &mut Vec<InTok>,
-    ) {
+    ) -> bool {
+        if depth >= NESTING_MAX {
+            self.flood = true; // what cannot be looked into is a verdict, not a blind spot
+            return true;
+        }
         let text = doc.bytes(tok);
         let (mut inner, mut hits) =
             self.levels.pop().unwrap_or_else(|| (Doc::default(), Hits::with_cap(HITS_MAX)));
         hits.clear();
-        match self.parser.parse(text, &mut inner) {
+        let is_json = match self.parser.parse(text, &mut inner) {
             Ok(()) | Err(JsonError::DuplicateKey) => {
-                // What cannot be looked into is a verdict, not a blind spot.
                 let blind = engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut hits).is_err();
                 self.flood |= blind;
                 if !blind {
                     self.nested_found(engine, scratch, &inner, text, tok, hits.as_slice(), depth, out);
                 }
+                true
             }
-            Err(JsonError::TooComplex) => self.flood = true,
-            Err(JsonError::Invalid) => {}
-        }
+            Err(JsonError::TooComplex) => {
+                self.flood = true;
+                true
+            }
+            Err(JsonError::Invalid) => false,
+        };
         self.levels.push((inner, hits));
+        is_json
     }
 
     #[allow(clippy::too_many_arguments)]

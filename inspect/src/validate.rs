@@ -113,7 +113,7 @@ fn number_continues(text: &str, start: usize, end: usize, joins: &[u8]) -> bool 
 
 /// True when a letter, digit or `_` touches the span.
 fn word_continues(text: &str, start: usize, end: usize) -> bool {
-    let word = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == b'_' || c >= 0x80);
+    let word = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == b'_');
     (word(before(text, start)) && !follows_escape(text, start)) || word(after(text, end))
 }
 

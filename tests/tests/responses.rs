@@ -225,10 +225,10 @@ fn one(
         server.spoken.lock().expect("no panic").recv_timeout(SOON).map_err(|_| "the server did not speak")?;
     }
     check(case, &answer).map_err(|what| format!("{what}: {answer:?} after {:?}", begun.elapsed()))?;
-    if let Ok(answer) = &answer {
-        if answer.head.headers.iter().any(|(name, _)| !is_ours(name)) {
-            return Err(format!("fields of the server's went through: {:?}", answer.head.headers));
-        }
+    if let Ok(answer) = &answer
+        && answer.head.headers.iter().any(|(name, _)| !is_ours(name))
+    {
+        return Err(format!("fields of the server's went through: {:?}", answer.head.headers));
     }
     // The server is asked again, until it can be: the news that it has closed a connection may still be on the way.
     let again = wait::poll(SOON, || {

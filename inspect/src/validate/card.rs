@@ -107,7 +107,7 @@ fn luhn(digits: &[u8]) -> bool {
 
 /// True inside a longer number, decimal, hexadecimal run, identifier or path.
 fn embedded(text: &str, start: usize, end: usize) -> bool {
-    let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
+    let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     (word(before(text, start)) && !follows_escape(text, start))
         || word(after(text, end))
         || number_continues(text, start, end, b"-.,")
