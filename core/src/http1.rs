@@ -69,6 +69,8 @@ pub enum HeadError {
     Malformed,
     /// Forbidden framing fields.
     Framing,
+    /// A field that repeats a part of the body stands there twice.
+    Mirror,
     /// Over a limit.
     TooLarge,
     /// `Host` missing, repeated or invalid.

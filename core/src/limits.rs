@@ -64,7 +64,7 @@ limits! {
     upstream_idle_ms: 10, 4000, 600000, "time a pooled upstream connection is kept; below the 5 s that common servers use";
     upstream_idle_max: 0, 256, 65536, "most idle connections kept for each server, over all workers";
     connections_max: 1, 16384, 1048576, "most client connections, over all workers; further ones are closed at once";
-    streams_max: 1, 8192, 1048576, "most event streams open at one time, over all workers; then 503";
+    streams_max: 1, 8192, 1048576, "most event streams open at one time, over all workers; then GET and subscriptions/listen are answered 503";
     buffered_bytes_max: 1048576, 536870912, 68719476736, "most bytes of bodies held at one time, over all workers; then 503";
     json_depth_max: 8, 64, 64, "deepest JSON nesting; deeper messages are refused";
     object_keys_max: 16, 10000, 1000000, "most members of one JSON object";

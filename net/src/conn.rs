@@ -183,7 +183,7 @@ impl Conn {
             }
             // Grows with what has come, not with what was announced.
             let want = READ_BYTES.max(self.buf.len().min(1 << 20));
-            self.charge_for(self.buf.len() + want)?;
+            self.charge_for(self.buf.len() + READ_BYTES)?;
             match self.read_more(want).await {
                 Ok(true) => {}
                 _ if self.guard.expired() => return Err(Reason::BodyTimeout),
@@ -254,6 +254,7 @@ fn read_error(e: ReadError) -> Reason {
         ReadError::Head(HeadError::Framing) | ReadError::Body => Reason::HttpFraming,
         ReadError::Head(HeadError::TooLarge) => Reason::HeadTooLarge,
         ReadError::Head(HeadError::Host) => Reason::HostInvalid,
+        ReadError::Head(HeadError::Mirror) => Reason::HeaderMismatch,
         ReadError::Head(HeadError::Expect) => Reason::ExpectUnsupported,
         ReadError::Head(HeadError::Method) => Reason::MethodUnsupported,
         ReadError::TooLarge => Reason::BodyTooLarge,

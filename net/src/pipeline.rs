@@ -34,7 +34,13 @@ pub async fn run(conn: &mut Conn, x: &mut Exchange) -> Next {
     let local = conn.ctx.local();
     match stages(conn, &local, x).await {
         Ok(next) => next,
-        Err(reason) => respond::refuse(conn, x, reason).await,
+        Err(reason) => {
+            if conn.request_end.is_none() && conn.head.body == BodyFraming::None {
+                // Nothing is left of the request: what was pipelined behind it may still be answered.
+                let _ = conn.read_body().await;
+            }
+            respond::refuse(conn, x, reason).await
+        }
     }
 }
 
@@ -79,6 +85,12 @@ async fn post(
         }
         Err(reason) => return Err(reason),
     };
+    if x.method.is_some_and(|m| m.is_listen())
+        && let Err(reason) = ctx.stream_allowed()
+    {
+        give_back(conn, outgoing);
+        return Err(reason);
+    }
     let intent = x.intent(&ctx).await;
     if let Err(reason) = intent {
         give_back(conn, outgoing);
@@ -370,7 +382,7 @@ fn request_head(
             || (mirrors_body && body_len.is_some())
             || (legacy_only && era == Era::Legacy)
             || server.forward.iter().any(|n| is(n));
-        let passes = passes && value.len() <= FORWARDED_BYTES_MAX;
+        let passes = passes && value.len() <= FORWARDED_BYTES_MAX && !hop_by_hop(conn, name);
         if passes {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
@@ -383,6 +395,14 @@ fn request_head(
     }
     out.extend_from_slice(&server.own_fields);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether `Connection` names this field: it is not meant for the server (RFC 9110 7.6.1).
+fn hop_by_hop(conn: &Conn, name: &[u8]) -> bool {
+    let connection = conn.head.iter(&conn.buf).filter(|(n, _)| n.eq_ignore_ascii_case(b"connection"));
+    connection
+        .flat_map(|(_, v)| tidegate_core::http1::list(v))
+        .any(|option| option.eq_ignore_ascii_case(name))
 }
 
 async fn no_body(conn: &mut Conn) -> Result<(), Reason> {
@@ -408,6 +428,7 @@ async fn without_message(conn: &mut Conn, x: &mut Exchange, server: &Arc<Server>
         return Err(Reason::VersionUnsupported);
     }
     if conn.head.method == Method::Get {
+        ctx.stream_allowed()?;
         accepts(conn, &["text/event-stream", "text/*", "*/*"])?;
     }
     x.intent(&ctx).await?;

@@ -119,7 +119,8 @@ async fn relay(
     upstream.no_deadline();
     let clean = sent_whole && head.keep_alive && message.end == upstream.buf.len();
     let next = whole(conn, local, x, server, &mut upstream, head, kind, message).await;
-    if clean {
+    // An answer to something else says that the two sides are out of step: the next one would be, too.
+    if clean && next != Err(Reason::UpstreamProtocol) {
         upstream.release(&ctx, server);
     }
     next

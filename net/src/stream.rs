@@ -104,7 +104,7 @@ pub async fn relay(
     watching: bool,
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
-    let _open = ctx.open_stream()?;
+    let _open = ctx.open_stream();
     upstream.no_deadline(); // from here on the client may be what is waited for
     let chunked = conn.head.http11;
     let keep = conn.head.keep_alive && chunked && !ctx.phase.is_draining();
@@ -163,6 +163,10 @@ async fn events(
         while let Some(n) = r.splitter.next_unit(&buf[at..]) {
             let unit = at..at + n;
             at += n;
+            if n > limits.sse_event_bytes_max as usize {
+                verdict = Err(Reason::UpstreamTooLarge);
+                break;
+            }
             if let Err(reason) = event(ctx, local, x, server, judge, r, &buf[unit]).await {
                 verdict = Err(reason);
                 break;

@@ -117,7 +117,9 @@ impl Guard {
     pub fn deadline(&self, ms: u64, how: Shut) {
         self.slot.how.set(how);
         self.slot.expired.set(false);
-        self.slot.deadline_ms.set(self.timers.now_ms() + ms + TICK.as_millis() as u64);
+        // Not the time of the last tick, which is old on a busy worker.
+        let now = self.timers.start.elapsed().as_millis() as u64 + 1;
+        self.slot.deadline_ms.set(now.saturating_add(ms));
     }
 
     /// No deadline.

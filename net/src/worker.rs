@@ -211,16 +211,20 @@ impl Ctx {
         Ok(Charge { ctx: self.clone(), bytes })
     }
 
-    /// Counts an event stream.
+    /// Whether one more stream without end may be opened. Answers to calls that come as streams are counted too, but not
+    /// refused: when they begin, the call has been made.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] when this worker's share is used up.
-    pub fn open_stream(self: &Rc<Self>) -> Result<StreamGuard, Reason> {
-        if self.metrics.streams.get() >= self.share(self.limits().streams_max) {
-            return Err(Reason::Overloaded);
-        }
+    pub fn stream_allowed(&self) -> Result<(), Reason> {
+        let full = self.metrics.streams.get() >= self.share(self.limits().streams_max);
+        if full { Err(Reason::Overloaded) } else { Ok(()) }
+    }
+
+    /// Counts an event stream.
+    pub fn open_stream(self: &Rc<Self>) -> StreamGuard {
         self.metrics.streams.add(1);
-        Ok(StreamGuard(self.clone()))
+        StreamGuard(self.clone())
     }
 }
 

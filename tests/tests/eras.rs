@@ -728,7 +728,6 @@ fn what_clients_see_of_a_servers_answer() {
 /// Python's SDK 1.x writes `"id":"server-error"` into errors that belong to no request, also into the ones that make
 /// clients fall back (400) and start a new session (404).
 #[test]
-#[ignore = "an error status whose JSON-RPC error has a foreign id becomes 502"]
 fn refusals_of_the_python_sdk_pass_with_their_status() {
     let (script, _upstream, gateway) = scripted("epoll");
     for (asks, status) in
@@ -743,7 +742,6 @@ fn refusals_of_the_python_sdk_pass_with_their_status() {
 
 /// Frameworks answer a path or method they do not know with JSON of their own.
 #[test]
-#[ignore = "an error status with JSON that is no JSON-RPC becomes 502, so clients neither fall back nor renew sessions"]
 fn error_statuses_with_other_json_pass_with_their_status() {
     let (script, _upstream, gateway) = scripted("epoll");
     for (asks, status) in [

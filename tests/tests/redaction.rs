@@ -1231,7 +1231,6 @@ fn records_hold_no_finding_in_ids_or_names() {
 
 /// A container in the place of a cursor is not a cursor.
 #[test]
-#[ignore = "everything inside an object called cursor, taskId or requestState is exempt from inspection"]
 fn exempt_names_do_not_hide_whole_objects() {
     let mut line = Line::usual("epoll");
     line.will_answer(

@@ -358,10 +358,11 @@ fn broken_promises_become_an_error_event() {
         *script.lock().unwrap() = ask.clone() + &answer("1");
         let response = raw::exchange(gateway.mcp_addr, request(Era::Legacy, "1", "tools/call"));
         assert_eq!(response.text(), ask.clone() + &answer("1"));
-        // An event of another name that cannot be inspected is left out; browsers and SDKs do not read it.
+        // An event of another name that cannot be inspected is left out, as browsers and SDKs do not read it; a comment
+        // stands in its place.
         *script.lock().unwrap() = "event: custom\ndata: hello\n\n".to_owned() + &answer("1");
         let response = raw::exchange(gateway.mcp_addr, request(Era::Legacy, "1", "tools/call"));
-        assert_eq!(response.text(), answer("1"));
+        assert_eq!(response.text().trim_start_matches(":\n\n"), answer("1"));
     }
 }
 
@@ -960,7 +961,6 @@ fn a_half_closed_client_still_gets_its_answer() {
 
 /// A drain must not wait for streams on which nothing happens.
 #[test]
-#[ignore = "a quiet GET or listen stream holds up a drain until drain_ms is over"]
 fn quiet_streams_do_not_hold_up_a_drain() {
     let (upstream, _end) = watching_upstream();
     let mut gateway = Gateway::start(&config("epoll", &upstream.url(), "drain_ms: 15000"));

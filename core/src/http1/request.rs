@@ -233,7 +233,11 @@ fn fill(buf: &[u8], request: &httparse::Request<'_, '_>, head: &mut RequestHead)
         if let Some(k) = known(name) {
             let slot = &mut head.known[k as usize];
             if *slot != 0 && KNOWN[k as usize].1 {
-                return Err(if k == Known::Host { HeadError::Host } else { HeadError::Framing });
+                return Err(match k {
+                    Known::Host => HeadError::Host,
+                    Known::ProtocolVersion | Known::McpMethod | Known::McpName => HeadError::Mirror,
+                    _ => HeadError::Framing,
+                });
             }
             if *slot == 0 {
                 *slot = head.fields.len() as u16;
@@ -296,7 +300,7 @@ fn body(buf: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
 const CONNECTION_OPTIONS_MAX: usize = 8;
 
 fn connection(buf: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
-    let (mut close, mut keep_alive, mut options) = (false, false, 0);
+    let (mut close, mut options) = (false, 0);
     if head.known[Known::Connection as usize] != 0 {
         for (name, value) in head.iter(buf) {
             if !name.eq_ignore_ascii_case(b"connection") {
@@ -309,11 +313,11 @@ fn connection(buf: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
                     return Err(HeadError::Framing);
                 }
                 close |= option.eq_ignore_ascii_case(b"close");
-                keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         }
     }
-    head.keep_alive = !close && (head.http11 || keep_alive);
+    // HTTP/1.0 would have to be told so in the answer; its clients do without.
+    head.keep_alive = !close && head.http11;
     Ok(())
 }
 
@@ -379,6 +383,7 @@ mod tests {
             (get("Content-Length: 01\r\n"), Framing),
             (get("Content-Length: 1234567890123456789\r\n"), Framing),
             (get("Mcp-Session-Id: a\r\nMcp-Session-Id: a\r\n"), Framing),
+            (get("Mcp-Method: a\r\nmcp-method: a\r\n"), Mirror),
             (get("Connection: content-length\r\n"), Framing),
             (get("Connection: a,b,c,d,e,f,g,h,i\r\n"), Framing),
             (get("Expect: x\r\n"), Expect),
@@ -412,7 +417,7 @@ mod tests {
             ("1.1", "Connection: close\r\n", false),
             ("1.1", "Connection: x, Close\r\n", false),
             ("1.0", "", false),
-            ("1.0", "Connection: keep-alive\r\n", true),
+            ("1.0", "Connection: keep-alive\r\n", false),
         ] {
             let bytes = format!("GET / HTTP/{version}\r\nHost: h\r\n{fields}\r\n");
             assert_eq!(whole(bytes.as_bytes()).unwrap().0.keep_alive, want, "{bytes:?}");
