@@ -140,7 +140,9 @@ pub fn client_message(
 ) -> Result<ClientMessage, Refusal> {
     let refuse = |reason| {
         let era = era_of(doc, headers, None);
-        Refusal { reason, id: salvage_id(doc, id_bytes_max), era }
+        // Without a method it is an answer: its id is one of the server's, and may be the client's for something else.
+        let id = salvage_id(doc, id_bytes_max).filter(|_| doc.get(0, b"method").is_some());
+        Refusal { reason, id, era }
     };
     let p = parts(doc).map_err(|(reason, _)| refuse(reason))?;
     let invalid = || refuse(Reason::EnvelopeInvalid);

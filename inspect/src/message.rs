@@ -522,8 +522,10 @@ impl Inspector {
     ) {
         let mut doc = Doc::default();
         for _ in 0..ROUNDS_MAX {
-            if self.parser.parse(out, &mut doc).is_err() {
-                break;
+            match self.parser.parse(out, &mut doc) {
+                Ok(()) => {}
+                Err(JsonError::DuplicateKey) if !self.protocol => {} // as it came
+                Err(_) => break,
             }
             self.start();
             while !self.scan_slice(engine, scratch, &doc) {}

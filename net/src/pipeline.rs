@@ -174,6 +174,7 @@ fn route(conn: &Conn, local: &Local) -> Result<Arc<Server>, Reason> {
 }
 
 fn session(conn: &Conn, x: &mut Exchange) -> Result<(), Reason> {
+    x.version = conn.head.value(&conn.buf, Known::ProtocolVersion).map(<[u8]>::to_vec);
     match conn.head.value(&conn.buf, Known::SessionId) {
         Some(id) if !mcp::session_id_ok(id) => Err(Reason::SessionInvalid),
         Some(id) => {
@@ -181,7 +182,6 @@ fn session(conn: &Conn, x: &mut Exchange) -> Result<(), Reason> {
             tidegate_core::audit::hex(&mut hex, &sha256(id)[..8]);
             x.session = String::from_utf8(hex).ok();
             x.session_id = Some(id.to_vec());
-            x.version = conn.head.value(&conn.buf, Known::ProtocolVersion).map(<[u8]>::to_vec);
             Ok(())
         }
         None => Ok(()),

@@ -100,7 +100,7 @@ async fn relay(
         if conn.head.method == Method::Delete {
             return Err(Reason::UpstreamProtocol);
         }
-        return stream::relay(conn, local, x, server, upstream, &reader, head, watching).await;
+        return stream::relay(conn, local, x, server, upstream, &reader, head, watching, sent_whole).await;
     }
     let body_start = reader.body_start();
     let message = match head.body {
@@ -156,7 +156,8 @@ async fn whole(
         return Err(Reason::UpstreamProtocol); // an answer that cannot be inspected
     }
     if head.status < 300 {
-        if !body.is_empty() {
+        // Some servers send the words "Accepted" with their 202; nobody reads them.
+        if !body.is_empty() && head.status != 202 {
             return Err(Reason::UpstreamProtocol);
         }
         return Ok(respond::send(conn, x, head.status, &fields, "", b"", keep).await);

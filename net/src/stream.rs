@@ -102,6 +102,7 @@ pub async fn relay(
     reader: &ResponseReader,
     head: &ResponseHead,
     watching: bool,
+    sent_whole: bool,
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
     let _open = ctx.open_stream();
@@ -117,7 +118,7 @@ pub async fn relay(
     relay::passed_fields(&mut out, x, head, &upstream.buf);
     out.extend_from_slice(if chunked { b"Transfer-Encoding: chunked\r\n\r\n" } else { b"\r\n" });
     x.status = 200;
-    let source = Source::new(upstream, reader, head);
+    let mut source = Source::new(upstream, reader, head);
     let end = out.len();
     let (sent, mut out) = conn.write(out, 0..end).await;
     out.clear();
@@ -131,8 +132,12 @@ pub async fn relay(
         chunked,
     };
     let mut judge = ctx.take_judge(local);
-    let ended = events(conn, &ctx, local, x, server, source, &mut judge, &mut r, watching).await;
+    let ended = events(conn, &ctx, local, x, server, &mut source, &mut judge, &mut r, watching).await;
     ctx.give_judge(judge);
+    let Source { upstream, done, .. } = source;
+    if ended.is_ok() && done && sent_whole && head.keep_alive && upstream.buf.is_empty() {
+        upstream.release(&ctx, server);
+    }
     Ok(finish(conn, x, r, ended, keep).await)
 }
 
@@ -144,7 +149,7 @@ async fn events(
     local: &Rc<Local>,
     x: &mut Exchange,
     server: &Arc<Server>,
-    mut source: Source,
+    source: &mut Source,
     judge: &mut Judge,
     r: &mut Relay,
     watching: bool,

@@ -93,6 +93,7 @@ impl Pool {
 
     fn put(&self, key: u64, mut upstream: Upstream, now_ms: u64, max: usize) {
         upstream.guard.no_deadline();
+        upstream.guard.set_idle(false);
         upstream.buf.clear();
         upstream.charge = None;
         if upstream.buf.capacity() > KEPT_BUFFER_BYTES {

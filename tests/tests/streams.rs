@@ -135,7 +135,7 @@ impl Stream {
         }
     }
 
-    fn to_end(&mut self) -> Result<(), Broken> {
+    fn read_to_end(&mut self) -> Result<(), Broken> {
         while let Some(piece) = self.client.read_piece(&mut self.rest)? {
             self.bytes.extend(piece);
         }
@@ -144,7 +144,7 @@ impl Stream {
 
     #[track_caller]
     fn ends(&mut self) -> Vec<Value> {
-        self.to_end().unwrap_or_else(|broken| panic!("{broken}; before it {}", self.text()));
+        self.read_to_end().unwrap_or_else(|broken| panic!("{broken}; before it {}", self.text()));
         Response { head: self.head.clone(), body: self.bytes.clone() }.events()
     }
 
@@ -519,7 +519,7 @@ fn a_get_stream_carries_the_servers_requests_and_is_resumed() {
         let response = raw::exchange(gateway.mcp_addr, raw::post("/mcp/s", &session, reply));
         assert_eq!((response.status(), response.body.len()), (202, 0));
         go.send(()).unwrap();
-        stream.to_end().unwrap();
+        stream.read_to_end().unwrap();
         let redacted = |text: &str| text.replace("jane.doe@example.org", "[REDACTED:EMAIL_ADDRESS]");
         assert_eq!(stream.text(), format!("id: 3\ndata:\n\n{}: still here\n\n", redacted(ask)));
 
@@ -887,7 +887,6 @@ fn the_connection_serves_on_after_a_stream() {
 
 /// A stream that ended in order leaves a connection that can be used again.
 #[test]
-#[ignore = "connections to servers are not kept after a stream, even one that ended in order"]
 fn the_servers_connection_is_kept_after_a_stream() {
     let upstream = RecordingUpstream::start(|request, stream| {
         let id = request.json()["id"].to_string();
