@@ -140,8 +140,11 @@ pub fn client_message(
 ) -> Result<ClientMessage, Refusal> {
     let refuse = |reason| {
         let era = era_of(doc, headers, None);
-        // Without a method it is an answer: its id is one of the server's, and may be the client's for something else.
-        let id = salvage_id(doc, id_bytes_max).filter(|_| doc.get(0, b"method").is_some());
+        // The id of an answer is one of the server's, and may be the client's for something else.
+        let has = |key: &[u8]| doc.get(0, key).is_some();
+        let answer =
+            |doc: &Doc| !doc.toks().is_empty() && !has(b"method") && (has(b"result") || has(b"error"));
+        let id = salvage_id(doc, id_bytes_max).filter(|_| !answer(doc));
         Refusal { reason, id, era }
     };
     let p = parts(doc).map_err(|(reason, _)| refuse(reason))?;
