@@ -135,7 +135,9 @@ pub async fn relay(
     let ended = events(conn, &ctx, local, x, server, &mut source, &mut judge, &mut r, watching).await;
     ctx.give_judge(judge);
     let Source { upstream, done, .. } = source;
-    if ended.is_ok() && done && sent_whole && head.keep_alive && upstream.buf.is_empty() {
+    // Only after the awaited answer, and where nothing can be resumed: any other end is not quite in order.
+    let in_order = ended.is_ok() && done && r.answered && !r.resumable;
+    if in_order && sent_whole && head.keep_alive && upstream.buf.is_empty() {
         upstream.release(&ctx, server);
     }
     Ok(finish(conn, x, r, ended, keep).await)
