@@ -43,8 +43,38 @@ impl Decision {
     }
 }
 
-/// SHA-256 of a payload, or none.
-pub type Hash = Option<[u8; 32]>;
+/// SHA-256 of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hash {
+    /// There is no such payload.
+    #[default]
+    None,
+    /// The digest.
+    Is([u8; 32]),
+    /// The writer computes it, for many records at a time, and puts it into the [`Gaps`].
+    Later,
+}
+
+/// Where in a record's body the digests belong that are [`Hash::Later`]: offsets of 64 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gaps {
+    /// Of the arguments.
+    pub args: Option<u32>,
+    /// Of the answer.
+    pub answer: Option<u32>,
+}
+
+impl Gaps {
+    /// Puts `digest` into the body that begins at `body` of `out`.
+    pub fn fill(out: &mut [u8], body: usize, gap: u32, digest: &[u8; 32]) {
+        let start = body + gap as usize;
+        if let Some(place) = out.get_mut(start..start + 64) {
+            for (two, byte) in place.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+                *two = hex_digits(*byte);
+            }
+        }
+    }
+}
 
 /// Everything one call's record says. Durations in microseconds, sizes in bytes, time in Unix milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -101,16 +131,17 @@ pub struct CallRecord<'a> {
 
 impl CallRecord<'_> {
     /// Replaces `out` with the record's body: a JSON object without its end.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) -> Gaps {
         out.clear();
+        let mut gaps = Gaps::default();
         begin(out, "call", self.timestamp_ms);
         text(out, "trace_id", Some(self.trace_id), 64);
         text(out, "identity", Some(self.identity), 256);
         text(out, "mcp_server", self.server, 64);
         text(out, "tool_name", self.tool, 128);
         text(out, "method", Some(self.method), 64);
-        hash(out, "args_hash", &self.args_hash);
-        hash(out, "response_hash", &self.response_hash);
+        gaps.args = hash(out, "args_hash", &self.args_hash);
+        gaps.answer = hash(out, "response_hash", &self.response_hash);
         text(out, "decision", Some(self.decision.as_str()), 16);
         text(out, "reason", self.reason, 64);
         text(out, "policy", self.policy, 128);
@@ -146,11 +177,12 @@ impl CallRecord<'_> {
         text(out, "session", self.session, 64);
         text(out, "peer", Some(self.peer), 64);
         debug_assert!(out.len() <= BODY_BYTES_MAX);
+        gaps
     }
 
     /// Replaces `out` with the body of the line that is accepted before the server sees a byte. It carries the call's
     /// particulars inside `intent`, so that a reader counting calls by their fields sees each call once.
-    pub fn encode_intent(&self, out: &mut Vec<u8>) {
+    pub fn encode_intent(&self, out: &mut Vec<u8>) -> Gaps {
         out.clear();
         begin(out, "intent", self.timestamp_ms);
         out.extend_from_slice(b",\"intent\":{\"v\":1");
@@ -160,9 +192,10 @@ impl CallRecord<'_> {
         text(out, "tool_name", self.tool, 128);
         text(out, "method", Some(self.method), 64);
         request_id(out, self.request_id);
-        hash(out, "args_hash", &self.args_hash);
+        let args = hash(out, "args_hash", &self.args_hash);
         out.push(b'}');
         debug_assert!(out.len() <= BODY_BYTES_MAX);
+        Gaps { args, answer: None }
     }
 }
 
@@ -240,7 +273,8 @@ fn number(out: &mut Vec<u8>, key: &str, value: u64) {
     digits(out, value);
 }
 
-fn digits(out: &mut Vec<u8>, mut n: u64) {
+/// Decimal digits.
+pub fn digits(out: &mut Vec<u8>, mut n: u64) {
     let mut buf = [0u8; 20];
     let mut at = buf.len();
     loop {
@@ -288,19 +322,35 @@ fn request_id(out: &mut Vec<u8>, id: Option<&[u8]>) {
 
 /// Hex digits.
 pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]));
+    out.extend(bytes.iter().flat_map(|b| hex_digits(*b)));
 }
 
-fn hash(out: &mut Vec<u8>, key: &str, value: &Hash) {
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+}
+
+/// Appends a digest; returns where its digits belong when they come later.
+fn hash(out: &mut Vec<u8>, key: &str, value: &Hash) -> Option<u32> {
     name(out, key);
     match value {
-        Some(bytes) => {
+        Hash::Is(bytes) => {
             out.push(b'"');
             hex(out, bytes);
             out.push(b'"');
+            None
         }
-        None => out.extend_from_slice(b"null"),
+        Hash::Later => {
+            out.push(b'"');
+            let gap = out.len() as u32;
+            out.extend_from_slice(&[b'0'; 64]);
+            out.push(b'"');
+            Some(gap)
+        }
+        Hash::None => {
+            out.extend_from_slice(b"null");
+            None
+        }
     }
 }
 
@@ -397,7 +447,8 @@ mod tests {
             identity: "anonymous",
             tool: Some("a\n\u{202e}\"\u{1b}[2J"),
             request_id: Some("\"x\\\"\u{202e}\"".as_bytes()),
-            args_hash: Some([0xab; 32]),
+            args_hash: Hash::Later,
+            response_hash: Hash::Is([0xcd; 32]),
             redactions: 2,
             findings: &[("SECRET", 2)],
             latency_us: 1234,
@@ -405,7 +456,9 @@ mod tests {
             ..CallRecord::default()
         };
         let mut out = Vec::new();
-        record.encode(&mut out);
+        let gaps = record.encode(&mut out);
+        Gaps::fill(&mut out, 0, gaps.args.unwrap(), &[0xab; 32]);
+        assert_eq!(gaps.answer, None);
         finish(&mut out, Position { boot: "b00t", core: 1, seq: 7 });
         assert!(out.is_ascii() && out.iter().filter(|b| **b == b'\n').count() == 1);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -440,6 +493,7 @@ mod tests {
         }
         assert_eq!(v["tool_name"], "a\n\u{202e}\"\u{1b}[2J");
         assert_eq!(v["request_id"], "x\"\u{202e}");
+        assert_eq!((&v["args_hash"], &v["response_hash"]), (&"ab".repeat(32).into(), &"cd".repeat(32).into()));
         assert_eq!((v["latency_ms"].as_f64(), v["seq"].as_u64()), (Some(1.234), Some(7)));
         assert_eq!(v["timestamp"], "2023-11-14T22:13:20.007Z");
         record.encode_intent(&mut out);
@@ -481,7 +535,7 @@ mod tests {
             (Some("open"), Some("1970-01-01T00:00:00.000Z"))
         );
         out.clear();
-        recovered_line(&mut out, "audit-x.ndjson", (5, Some([1; 32])), 951_782_400_000, at);
+        recovered_line(&mut out, "audit-x.ndjson", (5, Hash::Is([1; 32])), 951_782_400_000, at);
         let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(
             (v["torn_bytes"].as_u64(), v["timestamp"].as_str()),

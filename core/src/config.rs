@@ -185,6 +185,8 @@ pub enum Durability {
 /// Audit settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditConfig {
+    /// Off: calls leave no evidence.
+    pub enabled: bool,
     /// Directory of the segment files; created when missing.
     pub dir: PathBuf,
     /// When a call may go on.

@@ -8,9 +8,12 @@
 //! When the disk fails, nothing is lost silently: records stay in memory and in the rings, the workers refuse new calls
 //! once their ring is nearly full, and the writer tries a new segment until one works.
 
+mod batch;
+
 pub use crate::byte_ring::Full;
 use crate::byte_ring::{Consumer, Producer, ring};
-use ring::digest;
+use crate::sha256;
+pub use batch::{Entry, Kind};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -24,13 +27,19 @@ use tidegate_core::config::{AuditConfig, Durability};
 
 /// Longest time a record waits for `fdatasync`: the loss window of `durability: async`.
 const SYNC_INTERVAL: Duration = Duration::from_millis(20);
-/// The writer's rest when there is nothing to do; shorter when calls wait for it.
+/// The writer's rest between batches; shorter when calls wait for it.
 const IDLE_REST: Duration = Duration::from_millis(5);
 const BUSY_REST: Duration = Duration::from_micros(500);
+/// Batches taken from a ring one after another to empty it: each is what came while the one before was written.
+const EMPTYING_ROUNDS: u32 = 3;
 /// After a disk error the next attempt comes this much later.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Most bytes taken from one ring at a time.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 4 << 20;
+/// Largest payload that goes through the ring to be hashed by the writer; larger ones are hashed where they are.
+const ASIDE_BYTES_MAX: usize = 256 << 10;
+/// A ring fuller than this takes records only: payloads would use up what bridges a slow disk.
+const ASIDE_FILL_PERCENT: u64 = 50;
 /// Share of the ring that calls under way may still use after new ones are refused.
 const RESERVE_PERCENT: u64 = 10;
 /// Bytes of an old segment's end that are searched for its last line.
@@ -64,7 +73,8 @@ impl Shared {
 
 /// A worker's end.
 pub struct Sink {
-    producer: Producer,
+    /// None: audit is off, and everything is accepted and forgotten.
+    producer: Option<Producer>,
     shared: Arc<Shared>,
     worker: usize,
     durability: Durability,
@@ -75,25 +85,44 @@ impl Sink {
     ///
     /// # Errors
     /// [`Full`]: the call must not be made.
-    pub fn intent(&mut self, body: &[u8]) -> Result<u64, Full> {
-        let (used, capacity) = self.producer.fill();
-        if used + body.len() as u64 > capacity - capacity * RESERVE_PERCENT / 100 {
-            return Err(Full);
+    pub fn intent(&mut self, entry: &Entry<'_>) -> Result<u64, Full> {
+        if let Some(producer) = &mut self.producer {
+            let (used, capacity) = producer.fill();
+            if used + entry.len() as u64 > capacity - capacity * RESERVE_PERCENT / 100 {
+                return Err(Full);
+            }
         }
-        self.producer.push(body)
+        self.push(entry)
     }
 
     /// Accepts a record of something that has happened.
     ///
     /// # Errors
     /// [`Full`]: try again later; the record must not be dropped.
-    pub fn push(&mut self, body: &[u8]) -> Result<u64, Full> {
-        self.producer.push(body)
+    pub fn push(&mut self, entry: &Entry<'_>) -> Result<u64, Full> {
+        match &mut self.producer {
+            Some(producer) => producer.push(&[&entry.header(), entry.args, entry.answer, entry.text]),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether calls are recorded at all.
+    pub fn is_on(&self) -> bool {
+        self.producer.is_some()
+    }
+
+    /// Whether `bytes` of payload may go through the ring, for the writer to hash.
+    pub fn takes_aside(&mut self, bytes: usize) -> bool {
+        let Some(producer) = &mut self.producer else { return false };
+        let (used, capacity) = producer.fill();
+        // A record with both its payloads must fit into a quarter of the ring, however small that is.
+        bytes <= ASIDE_BYTES_MAX.min(capacity as usize / 16)
+            && used + (bytes as u64) < capacity * ASIDE_FILL_PERCENT / 100
     }
 
     /// Whether the record at `position` is on disk.
     pub fn is_durable(&self, position: u64) -> bool {
-        self.shared.durable[self.worker].load(Ordering::Acquire) >= position
+        !self.is_on() || self.shared.durable[self.worker].load(Ordering::Acquire) >= position
     }
 
     /// When calls wait for the disk.
@@ -113,13 +142,14 @@ pub struct AuditError {
 
 /// The running writer.
 pub struct Writer {
-    thread: std::thread::JoinHandle<()>,
+    /// None: audit is off.
+    running: Option<(std::thread::JoinHandle<()>, File)>,
     shared: Arc<Shared>,
-    _lock: File,
 }
 
 impl Writer {
-    /// Opens the directory, repairs what a crash left, opens a segment for each worker and starts the thread.
+    /// Opens the directory, repairs what a crash left, opens a segment for each worker and starts the thread. With
+    /// `enabled: false` none of that.
     ///
     /// # Errors
     /// When the directory or the first segments cannot be made: without audit the gateway does not start.
@@ -128,6 +158,18 @@ impl Writer {
             let dir = config.dir.clone();
             move |source| AuditError { dir, problem, source }
         };
+        if !config.enabled {
+            tracing::warn!("audit.enabled is false: CALLS LEAVE NO EVIDENCE");
+            let shared = Arc::new(Shared::default());
+            let sink = |worker| Sink {
+                producer: None,
+                shared: shared.clone(),
+                worker,
+                durability: Durability::Async,
+            };
+            let sinks = (0..workers).map(sink).collect();
+            return Ok((Writer { running: None, shared }, sinks));
+        }
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o750);
         builder.create(&config.dir).map_err(fail("cannot be created"))?;
@@ -141,7 +183,8 @@ impl Writer {
         let (mut sinks, mut streams) = (Vec::new(), Vec::new());
         for worker in 0..workers {
             let (producer, consumer) = ring(config.ring_bytes as usize);
-            sinks.push(Sink { producer, shared: shared.clone(), worker, durability: config.durability });
+            let shared = shared.clone();
+            sinks.push(Sink { producer: Some(producer), shared, worker, durability: config.durability });
             let mut stream = Stream::new(config, boot.clone(), worker, consumer);
             stream.open().map_err(fail("a segment cannot be opened"))?;
             streams.push(stream);
@@ -158,7 +201,7 @@ impl Writer {
             .name("audit".into())
             .spawn(move || run(&config, &mut streams, &state))
             .map_err(fail("the writer thread cannot be started"))?;
-        Ok((Writer { thread, shared, _lock: lock }, sinks))
+        Ok((Writer { running: Some((thread, lock)), shared }, sinks))
     }
 
     /// What others may read.
@@ -169,7 +212,9 @@ impl Writer {
     /// Writes what is waiting, seals the segments and ends. Call when the workers have ended.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
+        if let Some((thread, _lock)) = self.running
+            && thread.join().is_err()
+        {
             tracing::error!("the audit writer ended with a panic; the last segment is not sealed");
         }
     }
@@ -182,11 +227,12 @@ fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
         let stopping = shared.stop.load(Ordering::Acquire);
         let mut written = 0;
         for stream in streams.iter_mut() {
-            loop {
+            // At the end until the ring is empty; else it is tried, because an emptied ring stays in the cache.
+            for round in 0.. {
                 let n = stream.step(shared, stopping);
                 written += n;
-                if !stopping || n == 0 {
-                    break; // at the end: until the ring is empty
+                if n == 0 || (!stopping && round == EMPTYING_ROUNDS) {
+                    break;
                 }
             }
         }
@@ -203,7 +249,9 @@ fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
             streams.iter_mut().for_each(|s| s.seal(shared));
             return;
         }
-        if written == 0 {
+        // Many records at a time: they are hashed side by side, and written with one call.
+        let more = streams.iter().any(|s| s.batch_was_full);
+        if !more && (written == 0 || config.durability == Durability::Async) {
             std::thread::sleep(rest);
         }
     }
@@ -244,6 +292,8 @@ struct Stream {
     unsynced: Vec<u8>,
     unsynced_lines: u64,
     taken: u64,
+    batch: batch::Lines,
+    batch_was_full: bool,
     retry_at: Option<Instant>,
 }
 
@@ -267,6 +317,8 @@ impl Stream {
             unsynced: Vec::new(),
             unsynced_lines: 0,
             taken: 0,
+            batch: batch::Lines::default(),
+            batch_was_full: false,
             retry_at: None,
         }
     }
@@ -300,6 +352,7 @@ impl Stream {
 
     /// Takes what the ring holds and writes it; returns how many records were written.
     fn step(&mut self, shared: &Shared, stopping: bool) -> u64 {
+        self.batch_was_full = false;
         if let Some(at) = self.retry_at {
             if Instant::now() < at && !stopping {
                 return 0;
@@ -312,12 +365,13 @@ impl Stream {
         if due && !self.rotate(shared) {
             return 0;
         }
-        let Stream { consumer, pending, boot, worker, seq, pending_lines, .. } = self;
-        self.taken = consumer.drain(BATCH_BYTES, |body| {
-            pending.extend_from_slice(body);
-            lines::finish(pending, Position { boot, core: *worker, seq: *seq });
-            *seq += 1;
-            *pending_lines += 1;
+        let at = self.position();
+        let Stream { consumer, pending, seq, pending_lines, batch, batch_was_full, .. } = self;
+        self.taken = consumer.drain(BATCH_BYTES, |records| {
+            let added = batch.append(records, at.borrow(), pending);
+            *seq += added;
+            *pending_lines += added;
+            *batch_was_full = records.iter().map(|r| r.len()).sum::<usize>() >= BATCH_BYTES;
         });
         let n = self.pending_lines;
         if self.write_pending(shared) { n } else { 0 }
@@ -334,7 +388,11 @@ impl Stream {
         }
         self.bytes += self.pending.len() as u64;
         self.lines += self.pending_lines;
-        self.unsynced.append(&mut self.pending);
+        if self.unsynced.is_empty() {
+            std::mem::swap(&mut self.unsynced, &mut self.pending);
+        } else {
+            self.unsynced.append(&mut self.pending);
+        }
         self.unsynced_lines += std::mem::take(&mut self.pending_lines);
         true
     }
@@ -468,8 +526,7 @@ fn repair(dir: &Path) -> std::io::Result<Vec<Torn>> {
             file.write_all(b"\n")?;
             file.sync_all()?;
         }
-        let hash = digest::digest(&digest::SHA256, rest);
-        let hash = (!rest.is_empty()).then(|| hash.as_ref().try_into().unwrap_or_default());
+        let hash = if rest.is_empty() { lines::Hash::None } else { lines::Hash::Is(sha256::one(rest)) };
         torn.push((name.clone(), rest.len() as u64, hash));
     }
     Ok(torn)
@@ -518,6 +575,7 @@ mod tests {
 
     fn config(dir: &Dir) -> AuditConfig {
         AuditConfig {
+            enabled: true,
             dir: dir.0.clone(),
             durability: Durability::Group,
             segment_bytes_max: 1 << 20,
@@ -544,6 +602,44 @@ mod tests {
             .collect()
     }
 
+    fn entry(text: &[u8]) -> Entry<'_> {
+        Entry { kind: Kind::Call, call: 0, text, gaps: lines::Gaps::default(), args: b"", answer: b"" }
+    }
+
+    #[test]
+    fn without_audit_nothing_is_written_and_nothing_waits() {
+        let dir = Dir::new();
+        let config = AuditConfig { enabled: false, durability: Durability::Strict, ..config(&dir) };
+        let (writer, mut sinks) = Writer::start(&config, 1).unwrap();
+        let position = sinks[0].intent(&entry(b"x")).unwrap();
+        assert!(sinks[0].is_durable(position) && !sinks[0].takes_aside(1));
+        assert_eq!(sinks[0].durability(), Durability::Async);
+        writer.stop();
+        assert!(records(&dir).is_empty());
+    }
+
+    #[test]
+    fn payloads_go_through_the_ring_while_it_is_half_empty() {
+        let dir = Dir::new();
+        let (producer, _consumer) = ring(16 << 20);
+        let shared = Arc::new(Shared::default());
+        let durability = config(&dir).durability;
+        let mut sink = Sink { producer: Some(producer), shared, worker: 0, durability };
+        assert!(sink.takes_aside(ASIDE_BYTES_MAX) && !sink.takes_aside(ASIDE_BYTES_MAX + 1));
+        while sink.takes_aside(1000) {
+            sink.push(&entry(&[b'x'; 1000])).unwrap();
+        }
+        let (producer, _consumer) = ring(1);
+        let mut small = Sink { producer: Some(producer), shared: Arc::default(), worker: 0, durability };
+        assert!(small.takes_aside(4 << 10) && !small.takes_aside((4 << 10) + 1));
+        let payload = [b'x'; 4 << 10];
+        let text = [b'x'; lines::BODY_BYTES_MAX];
+        let largest = Entry { args: &payload, answer: &payload, ..entry(&text) };
+        assert!(small.push(&largest).is_ok(), "or it would be tried for ever");
+        let half = sink.producer.as_mut().map(Producer::fill).unwrap();
+        assert!((half.1 * 49 / 100..half.1 * 51 / 100).contains(&half.0), "{half:?}");
+    }
+
     fn wait(sink: &Sink, position: u64) {
         let start = Instant::now();
         while !sink.is_durable(position) {
@@ -560,7 +656,7 @@ mod tests {
         let (writer, mut sinks) = Writer::start(&config, 2).unwrap();
         for i in 0..500 {
             let body = format!("{{\"kind\":\"call\",\"n\":{i},\"x\":\"{}\"", "y".repeat(100));
-            let position = sinks[1].push(body.as_bytes()).unwrap();
+            let position = sinks[1].push(&entry(body.as_bytes())).unwrap();
             if i % 50 == 49 {
                 wait(&sinks[1], position);
             }
@@ -606,13 +702,13 @@ mod tests {
         let dir = Dir::new();
         let (producer, _consumer) = ring(64 << 10);
         let mut sink = Sink {
-            producer,
+            producer: Some(producer),
             shared: Arc::new(Shared::default()),
             worker: 0,
             durability: config(&dir).durability,
         };
         let body = [b'x'; 500];
-        let n = (0..).take_while(|_| sink.intent(&body).is_ok()).count();
-        assert!(sink.push(&body).is_ok(), "after {n} intents an outcome still fits");
+        let n = (0..).take_while(|_| sink.intent(&entry(&body)).is_ok()).count();
+        assert!(sink.push(&entry(&body)).is_ok(), "after {n} intents an outcome still fits");
     }
 }

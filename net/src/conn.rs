@@ -111,7 +111,7 @@ impl Conn {
             Ok(_) => pipeline::run(self, &mut x).await,
             Err(reason) => {
                 self.head = RequestHead::default();
-                respond::refuse(self, &mut x, reason).await
+                Box::pin(respond::refuse(self, &mut x, reason)).await
             }
         };
         // The record is in the ring even when it could not be made durable in time.
@@ -121,20 +121,19 @@ impl Conn {
 
     /// Waits for a request's head; false when the connection ends without one.
     async fn read_head(&mut self) -> Result<bool, Reason> {
-        let limits = self.ctx.limits();
         if self.buf.is_empty() {
             if self.ctx.phase.is_draining() {
                 return Ok(false);
             }
             self.guard.set_idle(true);
-            self.guard.deadline(limits.keepalive_idle_ms, Shut::Read);
+            self.guard.deadline(self.ctx.limits().keepalive_idle_ms, Shut::Read);
             let got = self.read_more(READ_BYTES).await;
             self.guard.set_idle(false);
             if !matches!(got, Ok(true)) {
                 return Ok(false);
             }
         }
-        self.guard.deadline(limits.head_deadline_ms, Shut::Read);
+        self.guard.deadline(self.ctx.limits().head_deadline_ms, Shut::Read);
         loop {
             match self.reader.advance(&mut self.buf, &mut self.head) {
                 Ok(Step::Head) => break,
@@ -163,9 +162,9 @@ impl Conn {
     /// # Errors
     /// Why the request is refused; the connection must be closed.
     pub async fn read_body(&mut self) -> Result<Message, Reason> {
-        let limits = self.ctx.limits();
+        let deadline_ms = self.ctx.limits().body_deadline_ms;
         let mut waiting = self.head.expect_continue;
-        self.guard.deadline(limits.body_deadline_ms, Shut::Read);
+        self.guard.deadline(deadline_ms, Shut::Read);
         loop {
             match self.reader.advance(&mut self.buf, &mut self.head) {
                 Ok(Step::Message(m)) => {
@@ -179,7 +178,7 @@ impl Conn {
             if std::mem::take(&mut waiting) {
                 let go = b"HTTP/1.1 100 Continue\r\n\r\n";
                 self.write(go.to_vec(), 0..go.len()).await.0.map_err(|_| Reason::ClientGone)?;
-                self.guard.deadline(limits.body_deadline_ms, Shut::Read);
+                self.guard.deadline(deadline_ms, Shut::Read);
             }
             // Grows with what has come, not with what was announced.
             let want = READ_BYTES.max(self.buf.len().min(1 << 20));

@@ -1,13 +1,14 @@
 //! What is known of one request from its head to its record.
 
-use crate::audit::Full;
+use crate::audit::{Entry, Full, Kind};
+use crate::sha256;
 use crate::snapshot::Server;
 use crate::worker::Ctx;
 use ring::digest;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_core::audit::{CallRecord, Decision, Hash};
+use tidegate_core::audit::{CallRecord, Decision, Gaps, Hash};
 use tidegate_core::config::Durability;
 use tidegate_core::jsonrpc::{Id, MessageKind};
 use tidegate_core::mcp::{Era, Method};
@@ -23,8 +24,22 @@ pub enum Direction {
     Response = 1,
 }
 
+/// The answer's bytes, for the record.
+enum Answer {
+    None,
+    /// One message, kept until the record is made: the audit writer hashes it.
+    Kept(Vec<u8>),
+    /// Several messages, or one too large to keep.
+    Hashed(Box<digest::Context>),
+}
+
+/// Largest message that is kept until its record is made, for each direction of a call.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
 /// One request.
 pub struct Exchange {
+    /// Joins the intent to the record.
+    call: u64,
     start: quanta::Instant,
     timestamp_ms: u64,
     upstream: Duration,
@@ -50,9 +65,10 @@ pub struct Exchange {
     pub session_id: Option<Vec<u8>>,
     /// See `session_id`.
     pub version: Option<Vec<u8>>,
-    /// SHA-256 of the arguments.
-    pub args_hash: Hash,
-    response: Option<digest::Context>,
+    /// The arguments as received, kept while `args_hash` is to be made by the audit writer.
+    args: Vec<u8>,
+    args_hash: Hash,
+    answer: Answer,
     /// Everything found, both directions.
     pub report: Report,
     decision: Decision,
@@ -79,6 +95,7 @@ impl Exchange {
     pub fn new(ctx: &Ctx, peer: Rc<str>, http_method: &'static str, trace: Option<[u8; 32]>) -> Exchange {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Exchange {
+            call: ctx.next_call(),
             start: quanta::Instant::now(),
             timestamp_ms: now.as_millis() as u64,
             upstream: Duration::ZERO,
@@ -95,8 +112,9 @@ impl Exchange {
             session: None,
             session_id: None,
             version: None,
-            args_hash: None,
-            response: None,
+            args: Vec::new(),
+            args_hash: Hash::None,
+            answer: Answer::None,
             report: Report::default(),
             decision: Decision::Allow,
             reason: None,
@@ -173,10 +191,50 @@ impl Exchange {
         self.report.merge(Report { replaced: Vec::new(), ..report });
     }
 
+    /// Takes the arguments, as they came from the client.
+    pub fn arguments(&mut self, ctx: &Ctx, wire: &[u8]) {
+        let mut sink = ctx.audit.borrow_mut();
+        if sink.takes_aside(wire.len()) {
+            self.args = wire.to_vec();
+            self.args_hash = Hash::Later;
+        } else if sink.is_on() {
+            self.args_hash = Hash::Is(sha256::one(wire));
+        }
+    }
+
     /// Takes a message of the answer, as it came from the server.
-    pub fn answer_bytes(&mut self, wire: &[u8]) {
+    pub fn answer_bytes(&mut self, ctx: &Ctx, wire: &[u8]) {
         self.messages += 1;
-        self.response.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(wire);
+        if !ctx.audit.borrow().is_on() {
+            return;
+        }
+        let begin = |first: &[u8]| {
+            let mut context = Box::new(digest::Context::new(&digest::SHA256));
+            context.update(first);
+            context
+        };
+        match &mut self.answer {
+            Answer::None if wire.len() <= KEPT_BYTES_MAX => self.answer = Answer::Kept(wire.to_vec()),
+            Answer::None => self.answer = Answer::Hashed(begin(wire)),
+            Answer::Kept(first) => {
+                let mut context = begin(first);
+                context.update(wire);
+                self.answer = Answer::Hashed(context);
+            }
+            Answer::Hashed(context) => context.update(wire),
+        }
+    }
+
+    /// The answer's digest, and its bytes if the audit writer is to make that.
+    fn answer_hash(&mut self, ctx: &Ctx) -> (Hash, Vec<u8>) {
+        match std::mem::replace(&mut self.answer, Answer::None) {
+            Answer::None => (Hash::None, Vec::new()),
+            Answer::Kept(bytes) if ctx.audit.borrow_mut().takes_aside(bytes.len()) => (Hash::Later, bytes),
+            Answer::Kept(bytes) => (Hash::Is(sha256::one(&bytes)), Vec::new()),
+            Answer::Hashed(context) => {
+                (Hash::Is(context.finish().as_ref().try_into().unwrap_or_default()), Vec::new())
+            }
+        }
     }
 
     /// Writes the record that must be accepted before the server sees a byte.
@@ -185,16 +243,24 @@ impl Exchange {
     /// [`Reason::AuditUnavailable`].
     pub async fn intent(&self, ctx: &Ctx) -> Result<(), Reason> {
         let durability = {
-            let mut scratch = ctx.record.borrow_mut();
-            self.with_record(|r| r.encode_intent(&mut scratch));
             let mut sink = ctx.audit.borrow_mut();
-            let position = sink.intent(&scratch).map_err(|Full| Reason::AuditUnavailable)?;
+            if !sink.is_on() {
+                return Ok(());
+            }
+            let mut text = ctx.record.borrow_mut();
+            let gaps = self.with_record(|r| r.encode_intent(&mut text));
+            let entry = self.entry(Kind::Intent, &text, gaps, b"");
+            let position = sink.intent(&entry).map_err(|Full| Reason::AuditUnavailable)?;
             (sink.durability() == Durability::Strict).then_some(position)
         };
         match durability {
             Some(position) => ctx.durable(position).await,
             None => Ok(()),
         }
+    }
+
+    fn entry<'a>(&'a self, kind: Kind, text: &'a [u8], gaps: Gaps, answer: &'a [u8]) -> Entry<'a> {
+        Entry { kind, call: self.call, text, gaps, args: &self.args, answer }
     }
 
     /// Whether the answer must not leave before its record is on disk.
@@ -214,22 +280,25 @@ impl Exchange {
         let total = self.start.elapsed();
         let gateway = total.saturating_sub(self.upstream).saturating_sub(self.client);
         self.measure(ctx, gateway);
-        let response_hash = self.response.take().map(|c| c.finish().as_ref().try_into().unwrap_or_default());
-        let mut line = std::mem::take(&mut *ctx.record.borrow_mut());
-        self.with_record(|mut r| {
+        if !ctx.audit.borrow().is_on() {
+            return Ok(());
+        }
+        let (response_hash, answer) = self.answer_hash(ctx);
+        let mut text = std::mem::take(&mut *ctx.record.borrow_mut());
+        let gaps = self.with_record(|mut r| {
             r.response_hash = response_hash;
             r.latency_us = total.as_micros() as u64;
             r.gateway_us = gateway.as_micros() as u64;
-            r.encode(&mut line);
+            r.encode(&mut text)
         });
         let position = loop {
-            let pushed = ctx.audit.borrow_mut().push(&line);
+            let pushed = ctx.audit.borrow_mut().push(&self.entry(Kind::Call, &text, gaps, &answer));
             match pushed {
                 Ok(position) => break position,
                 Err(Full) => crate::rt::sleep(Duration::from_millis(5)).await,
             }
         };
-        *ctx.record.borrow_mut() = line;
+        *ctx.record.borrow_mut() = text;
         let wait = ctx.audit.borrow().durability() != Durability::Async;
         if wait { ctx.durable(position).await } else { Ok(()) }
     }
@@ -251,7 +320,7 @@ impl Exchange {
         }
     }
 
-    fn with_record(&self, f: impl FnOnce(CallRecord<'_>)) {
+    fn with_record<T>(&self, f: impl FnOnce(CallRecord<'_>) -> T) -> T {
         let findings: Vec<(&str, u64)> = self.report.findings.iter().map(|(k, n)| (k.as_str(), *n)).collect();
         let method = match (self.method, self.kind) {
             (Some(m), _) => m.name,
@@ -268,7 +337,7 @@ impl Exchange {
             era: self.era.map(Era::as_str),
             session: self.session.as_deref(),
             args_hash: self.args_hash,
-            response_hash: None,
+            response_hash: Hash::None,
             decision: self.decision,
             reason: self.reason.map(Reason::label),
             policy: None,
@@ -283,7 +352,7 @@ impl Exchange {
             bytes_out: self.bytes_out,
             peer: &self.peer,
             messages: self.messages,
-        });
+        })
     }
 }
 
@@ -296,11 +365,6 @@ pub fn trace_id(traceparent: &[u8]) -> Option<[u8; 32]> {
     let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let ok = rest.get(32) == Some(&b'-') && id.iter().all(hex) && id.iter().any(|b| *b != b'0');
     (ok && !traceparent.starts_with(b"ff")).then_some(id)
-}
-
-/// SHA-256.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

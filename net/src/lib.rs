@@ -14,6 +14,7 @@ mod relay;
 mod respond;
 pub mod rt;
 pub mod scan;
+pub mod sha256;
 pub mod snapshot;
 mod stream;
 mod timers;

@@ -2,10 +2,11 @@
 //! why not; [`respond::refuse`] is the only place where a reason becomes an answer.
 
 use crate::conn::{Conn, Next};
-use crate::exchange::{Direction, Exchange, sha256, trace_id};
+use crate::exchange::{Direction, Exchange, trace_id};
 use crate::judge::Judge;
 use crate::relay;
 use crate::respond;
+use crate::sha256;
 use crate::snapshot::Server;
 use crate::worker::{Ctx, Local};
 use std::ops::Range;
@@ -37,9 +38,9 @@ pub async fn run(conn: &mut Conn, x: &mut Exchange) -> Next {
         Err(reason) => {
             if conn.request_end.is_none() && conn.head.body == BodyFraming::None {
                 // Nothing is left of the request: what was pipelined behind it may still be answered.
-                let _ = conn.read_body().await;
+                let _ = Box::pin(conn.read_body()).await;
             }
-            respond::refuse(conn, x, reason).await
+            Box::pin(respond::refuse(conn, x, reason)).await
         }
     }
 }
@@ -47,15 +48,15 @@ pub async fn run(conn: &mut Conn, x: &mut Exchange) -> Next {
 async fn stages(conn: &mut Conn, local: &Rc<Local>, x: &mut Exchange) -> Result<Next, Reason> {
     host_and_origin(conn, local, x)?;
     if conn.head.method == Method::Options {
-        no_body(conn).await?;
-        return Ok(respond::options(conn, x).await);
+        Box::pin(no_body(conn)).await?;
+        return Ok(Box::pin(respond::options(conn, x)).await);
     }
     let server = route(conn, local)?;
     x.server = Some(server.clone());
     session(conn, x)?;
     match conn.head.method {
         Method::Post => post(conn, local, x, &server).await,
-        Method::Get | Method::Delete => without_message(conn, x, &server).await,
+        Method::Get | Method::Delete => Box::pin(without_message(conn, x, &server)).await,
         Method::Head | Method::Options => Err(Reason::MethodNotAllowed),
     }
 }
@@ -179,7 +180,7 @@ fn session(conn: &Conn, x: &mut Exchange) -> Result<(), Reason> {
         Some(id) if !mcp::session_id_ok(id) => Err(Reason::SessionInvalid),
         Some(id) => {
             let mut hex = Vec::new();
-            tidegate_core::audit::hex(&mut hex, &sha256(id)[..8]);
+            tidegate_core::audit::hex(&mut hex, &sha256::one(id)[..8]);
             x.session = String::from_utf8(hex).ok();
             x.session_id = Some(id.to_vec());
             Ok(())
@@ -202,8 +203,8 @@ fn accepts(conn: &Conn, ranges: &[&str]) -> Result<(), Reason> {
     if conn.head.value(&conn.buf, Known::Accept).is_none() {
         return Ok(());
     }
-    let all = conn.head.iter(&conn.buf).filter(|(name, _)| name.eq_ignore_ascii_case(b"accept"));
-    for (_, value) in all {
+    let all = conn.head.iter_known(&conn.buf).filter(|(known, ..)| *known == Some(Known::Accept));
+    for (_, _, value) in all {
         for range in tidegate_core::http1::list(value) {
             let range = range.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
             if ranges.iter().any(|r| r.as_bytes().eq_ignore_ascii_case(range)) {
@@ -257,7 +258,9 @@ fn envelope(
     if message.method.is_some_and(|m| m.param == mcp::NameParam::Tool) {
         x.tool = message.name.map(|n| doc.str(n).to_owned());
     }
-    x.args_hash = message.arguments.or(message.params).map(|t| sha256(doc.wire(wire, t)));
+    if let Some(arguments) = message.arguments.or(message.params) {
+        x.arguments(&conn.ctx, doc.wire(wire, arguments));
+    }
     if value(Known::Traceparent).is_none() {
         let inner =
             message.meta.and_then(|m| doc.get(m, b"traceparent")).and_then(|t| trace_id(doc.bytes(t)));
@@ -313,6 +316,9 @@ fn mirrored_headers(
         mcp::encode_header_value(&mut value, &new);
         out.name = Some(value);
     }
+    if !conn.head.has_unknown() {
+        return Ok(());
+    }
     let params = || conn.head.iter(&conn.buf).map(|(n, _)| n).filter(|n| is_param(n));
     if params().enumerate().any(|(i, n)| params().take(i).any(|m| m.eq_ignore_ascii_case(n))) {
         return Err(Reason::HeaderMismatch);
@@ -344,10 +350,6 @@ fn mirrored_headers(
     Ok(())
 }
 
-/// Fields of a client's request that are passed on as they are; all others stay here, credentials above all.
-const FORWARDED: &[&str] =
-    &["accept", "user-agent", "accept-language", "traceparent", "tracestate", "mcp-protocol-version"];
-
 /// Longest field value that is passed on: none of them needs more.
 const FORWARDED_BYTES_MAX: usize = 8192;
 
@@ -369,21 +371,32 @@ fn request_head(
         out.extend_from_slice(b"Content-Type: application/json\r\n");
         respond::content_length(out, len);
     }
-    for (name, value) in conn.head.iter(&conn.buf) {
-        let is = |n: &str| n.as_bytes().eq_ignore_ascii_case(name);
-        let new = if is("mcp-name") {
-            mirrored.name.as_deref()
-        } else {
-            mirrored.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_slice())
+    let chosen = |name: &[u8]| server.forward.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name));
+    for (known, name, value) in conn.head.iter_known(&conn.buf) {
+        let mut new = None;
+        let passes = match known {
+            Some(
+                Known::Accept
+                | Known::UserAgent
+                | Known::AcceptLanguage
+                | Known::Traceparent
+                | Known::Tracestate
+                | Known::ProtocolVersion,
+            ) => true,
+            Some(Known::McpMethod) if body_len.is_some() => true,
+            Some(Known::McpName) if body_len.is_some() => {
+                new = mirrored.name.as_deref();
+                true
+            }
+            Some(Known::SessionId | Known::LastEventId) if era == Era::Legacy => true,
+            None if body_len.is_some() && is_param(name) => {
+                new = mirrored.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_slice());
+                true
+            }
+            // All others stay here, credentials above all, unless the operator chose them.
+            _ => chosen(name),
         };
-        let legacy_only = is("mcp-session-id") || is("last-event-id");
-        let mirrors_body = is("mcp-method") || is("mcp-name") || is_param(name);
-        let passes = FORWARDED.iter().any(|n| is(n))
-            || (mirrors_body && body_len.is_some())
-            || (legacy_only && era == Era::Legacy)
-            || server.forward.iter().any(|n| is(n));
-        let passes = passes && value.len() <= FORWARDED_BYTES_MAX && !hop_by_hop(conn, name);
-        if passes {
+        if passes && value.len() <= FORWARDED_BYTES_MAX && !hop_by_hop(conn, name) {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
             out.extend_from_slice(new.unwrap_or(value));
@@ -399,9 +412,12 @@ fn request_head(
 
 /// Whether `Connection` names this field: it is not meant for the server (RFC 9110 7.6.1).
 fn hop_by_hop(conn: &Conn, name: &[u8]) -> bool {
-    let connection = conn.head.iter(&conn.buf).filter(|(n, _)| n.eq_ignore_ascii_case(b"connection"));
+    if conn.head.value(&conn.buf, Known::Connection).is_none() {
+        return false;
+    }
+    let connection = conn.head.iter_known(&conn.buf).filter(|(known, ..)| *known == Some(Known::Connection));
     connection
-        .flat_map(|(_, v)| tidegate_core::http1::list(v))
+        .flat_map(|(_, _, v)| tidegate_core::http1::list(v))
         .any(|option| option.eq_ignore_ascii_case(name))
 }
 

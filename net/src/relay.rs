@@ -47,7 +47,7 @@ async fn relay(
     head: &mut ResponseHead,
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
-    let limits = local.snapshot.limits;
+    let limits = &local.snapshot.limits;
     let new_reader =
         || ResponseReader::new(local.snapshot.head_limits, limits.response_bytes_max as usize, false);
     let mut reader = new_reader();
@@ -100,7 +100,8 @@ async fn relay(
         if conn.head.method == Method::Delete {
             return Err(Reason::UpstreamProtocol);
         }
-        return stream::relay(conn, local, x, server, upstream, &reader, head, watching, sent_whole).await;
+        let relayed = stream::relay(conn, local, x, server, upstream, &reader, head, watching, sent_whole);
+        return Box::pin(relayed).await;
     }
     let body_start = reader.body_start();
     let message = match head.body {
@@ -160,7 +161,7 @@ async fn whole(
         if !body.is_empty() && head.status != 202 {
             return Err(Reason::UpstreamProtocol);
         }
-        return Ok(respond::send(conn, x, head.status, &fields, "", b"", keep).await);
+        return Ok(Box::pin(respond::send(conn, x, head.status, &fields, "", b"", keep)).await);
     }
     // An error page: the status is the message; what else it says stays here.
     x.refuse(Reason::UpstreamStatus);
@@ -181,7 +182,7 @@ async fn whole(
         );
         "application/json"
     };
-    Ok(respond::send(conn, x, head.status, &fields, media, &text, keep).await)
+    Ok(Box::pin(respond::send(conn, x, head.status, &fields, media, &text, keep)).await)
 }
 
 /// Relays one JSON message: from the buffer it was read into, unless something had to be redacted.
@@ -198,7 +199,7 @@ async fn json(
     keep: bool,
 ) -> Result<Next, Reason> {
     let ctx = conn.ctx.clone();
-    x.answer_bytes(&upstream.buf[body.clone()]);
+    x.answer_bytes(&ctx, &upstream.buf[body.clone()]);
     let mut judge = ctx.take_judge(local);
     let judged = judge_answer(&ctx, local, x, server, &mut judge, &upstream.buf[body.clone()], status).await;
     let verdict = match judged {

@@ -66,7 +66,9 @@ pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// Appends `Content-Length`.
 pub fn content_length(out: &mut Vec<u8>, n: usize) {
-    field(out, "Content-Length", n.to_string().as_bytes());
+    out.extend_from_slice(b"Content-Length: ");
+    tidegate_core::audit::digits(out, n as u64);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The body that tells a client of `reason`, and the HTTP status to send it with. Empty where none belongs.

@@ -112,9 +112,10 @@ pub fn spawn(task: impl Future<Output = ()> + 'static) {
     drop(monoio::spawn(task));
 }
 
-/// Sleeps; ticks are 1 ms.
+/// Sleeps; ticks are 1 ms. The timer is boxed: it is large, and inline it would make every future that might sleep large,
+/// each of which is copied when it is made.
 pub async fn sleep(time: std::time::Duration) {
-    monoio::time::sleep(time).await;
+    Box::pin(monoio::time::sleep(time)).await;
 }
 
 /// Lets the other tasks of this worker run: awaits a ring operation that is always ready, so that sockets and timers

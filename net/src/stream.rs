@@ -236,7 +236,7 @@ async fn event(
         return Ok(());
     }
     ctx.metrics.events.add(1);
-    x.answer_bytes(&r.data);
+    x.answer_bytes(ctx, &r.data);
     judge.parse(&r.data).map_err(|_| Reason::UpstreamProtocol)?;
     judge.charge(ctx)?;
     let id_bytes_max = local.snapshot.limits.id_bytes_max as usize;

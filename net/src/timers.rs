@@ -8,8 +8,9 @@ use crate::rt::{self, Shut};
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often deadlines are looked at: how late they may fire.
 pub const TICK: Duration = Duration::from_millis(25);
@@ -29,7 +30,7 @@ pub struct Slot {
 
 /// All watched sockets of a worker.
 pub struct Timers {
-    start: Instant,
+    start: quanta::Instant,
     now_ms: Cell<u64>,
     slots: RefCell<Vec<Rc<Slot>>>,
     fds: RefCell<Vec<RawFd>>,
@@ -45,7 +46,7 @@ impl Timers {
     /// No sockets yet.
     pub fn new() -> Rc<Timers> {
         Rc::new(Timers {
-            start: Instant::now(),
+            start: quanta::Instant::now(),
             now_ms: Cell::new(0),
             slots: RefCell::default(),
             fds: RefCell::default(),
@@ -152,8 +153,7 @@ impl Guard {
 
     /// Awaits `work`; when the peer of this socket closes first, shuts `other` down, so that `work` ends soon, and
     /// still awaits it.
-    pub async fn unless_gone<T>(&self, other: RawFd, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
+    pub async fn unless_gone<T>(&self, other: RawFd, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         let mut told = false;
         std::future::poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
@@ -188,6 +188,7 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
     use std::os::fd::AsRawFd;
 
     #[test]
@@ -222,7 +223,8 @@ mod tests {
             timers.tick(false);
             assert!(start.elapsed() < Duration::from_secs(5));
         }
-        let mut work = std::pin::pin!(guard.unless_gone(other.as_raw_fd(), std::future::pending::<()>()));
+        let never = std::pin::pin!(std::future::pending::<()>());
+        let mut work = std::pin::pin!(guard.unless_gone(other.as_raw_fd(), never));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(work.as_mut().poll(&mut cx).is_pending());
         let mut byte = [0];

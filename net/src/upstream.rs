@@ -37,7 +37,7 @@ impl ReadHalf {
     async fn read(&mut self, buf: Vec<u8>, want: usize) -> (io::Result<usize>, Vec<u8>) {
         match self {
             ReadHalf::Tcp(r) => r.read(buf, want).await,
-            ReadHalf::Tls(r) => r.read(buf, want).await,
+            ReadHalf::Tls(r) => Box::pin(r.read(buf, want)).await,
         }
     }
 }
@@ -46,7 +46,7 @@ impl WriteHalf {
     async fn write_all(&mut self, buf: Vec<u8>, range: Range<usize>) -> (io::Result<()>, Vec<u8>, usize) {
         match self {
             WriteHalf::Tcp(w) => w.write_all(buf, range).await,
-            WriteHalf::Tls(w) => w.write_all(buf, range).await,
+            WriteHalf::Tls(w) => Box::pin(w.write_all(buf, range)).await,
         }
     }
 }
@@ -121,9 +121,9 @@ impl Upstream {
     /// # Errors
     /// [`Reason::UpstreamResolve`] or [`Reason::UpstreamConnect`].
     pub async fn acquire(ctx: &Ctx, server: &Server, fresh: bool) -> Result<Upstream, Reason> {
-        let limits = ctx.limits();
         if !fresh {
-            let pooled = ctx.pool.take(server.pool_key, ctx.timers.now_ms(), limits.upstream_idle_ms);
+            let idle_ms = ctx.limits().upstream_idle_ms;
+            let pooled = ctx.pool.take(server.pool_key, ctx.timers.now_ms(), idle_ms);
             if let Some(mut upstream) = pooled {
                 upstream.reused = true;
                 ctx.metrics.upstream_reused.add(1);
@@ -138,7 +138,7 @@ impl Upstream {
         for i in 0..server.addrs.len() {
             let addr = server.addrs[first.wrapping_add(i) % server.addrs.len()];
             ctx.metrics.upstream_connects.add(1);
-            match Self::connect(ctx, server, addr, limits.upstream_connect_ms).await {
+            match Box::pin(Self::connect(ctx, server, addr, ctx.limits().upstream_connect_ms)).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => {
                     tracing::warn!(server = server.name, %addr, %error, "a server cannot be reached")
@@ -208,7 +208,7 @@ impl Upstream {
     ) -> (Result<bool, Failed>, Vec<u8>) {
         let Upstream { fd, r, w, buf, guard, reused, .. } = self;
         let fd = *fd;
-        let both = async {
+        let both = pin!(async {
             let mut write = pin!(w.write_all(request, range));
             let mut read = pin!(read_head(r, buf, reader, head));
             let (mut written, mut got) = (None, None);
@@ -238,7 +238,7 @@ impl Upstream {
                 }
             })
             .await
-        };
+        });
         let ((sent, request, n), got) = match client {
             Some(client) => client.unless_gone(fd, both).await,
             None => both.await,
@@ -261,7 +261,7 @@ impl Upstream {
     pub async fn read_more(&mut self, client: Option<&Guard>) -> Result<bool, Reason> {
         let Upstream { fd, r, buf, guard, .. } = self;
         let want = READ_BYTES.max(buf.len().min(1 << 20)); // grows with the answer: few calls for large ones
-        let read = r.read(std::mem::take(buf), want);
+        let read = pin!(r.read(std::mem::take(buf), want));
         let (res, filled) = match client {
             Some(client) => client.unless_gone(*fd, read).await,
             None => read.await,
@@ -303,9 +303,6 @@ impl Upstream {
 
     /// Keeps the connection for the next request. Only after a whole answer with nothing behind it.
     pub fn release(self, ctx: &Ctx, server: &Server) {
-        if !self.is_quiet() {
-            return;
-        }
         let max = (ctx.limits().upstream_idle_max as usize).div_ceil(ctx.workers);
         ctx.pool.put(server.pool_key, self, ctx.timers.now_ms(), max);
     }

@@ -112,8 +112,10 @@ pub struct Ctx {
     local: RefCell<Rc<Local>>,
     /// Messages of the gateway's own to servers, under way.
     pub asides: Cell<u32>,
-    judges: RefCell<Vec<Judge>>,
+    #[allow(clippy::vec_box)] // taken out and given back for each message: a pointer moves, not the judge
+    judges: RefCell<Vec<Box<Judge>>>,
     random: Cell<[u64; 2]>,
+    calls: Cell<u64>,
 }
 
 /// After the drain time: how long cut connections get to write their records.
@@ -155,14 +157,14 @@ impl Ctx {
     }
 
     /// A judge for one message.
-    pub fn take_judge(&self, local: &Local) -> Judge {
+    pub fn take_judge(&self, local: &Local) -> Box<Judge> {
         let limits = local.snapshot.json_limits;
         let kept = self.judges.borrow_mut().pop().filter(|j| j.limits() == limits);
-        kept.unwrap_or_else(|| Judge::new(limits))
+        kept.unwrap_or_else(|| Box::new(Judge::new(limits)))
     }
 
     /// Gives a judge back.
-    pub fn give_judge(&self, judge: Judge) {
+    pub fn give_judge(&self, judge: Box<Judge>) {
         let mut judges = self.judges.borrow_mut();
         if judges.len() < JUDGES_KEPT && judge.is_small() {
             judges.push(judge);
@@ -182,6 +184,12 @@ impl Ctx {
         tidegate_core::audit::hex(&mut hex, &next().to_be_bytes());
         tidegate_core::audit::hex(&mut hex, &next().to_be_bytes());
         hex.try_into().unwrap_or([b'0'; 32])
+    }
+
+    /// Number of the next call on this worker.
+    pub fn next_call(&self) -> u64 {
+        self.calls.set(self.calls.get() + 1);
+        self.calls.get()
     }
 
     /// Waits until the record at `position` is on disk.
@@ -319,6 +327,7 @@ async fn main(parts: Parts) -> std::io::Result<()> {
         asides: Cell::new(0),
         judges: RefCell::default(),
         random: Cell::new(random_state()),
+        calls: Cell::new(0),
     });
     warm_up(&ctx).await;
     ctx.phase.listening.fetch_add(1, Ordering::AcqRel);

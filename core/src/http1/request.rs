@@ -73,6 +73,7 @@ known! {
     RequestMethod b"access-control-request-method" false false,
 }
 
+/// What a field name means to the gateway.
 fn known(name: &[u8]) -> Option<Known> {
     let i = KNOWN.iter().position(|(n, ..)| n.len() == name.len() && n.eq_ignore_ascii_case(name))?;
     Some(KNOWN_ALL[i])
@@ -128,6 +129,8 @@ pub struct RequestHead {
     pub body: BodyFraming,
     /// All fields, in order.
     pub fields: Vec<Field>,
+    /// For each of `fields`, what it means.
+    meaning: Vec<Option<Known>>,
     known: [u16; KNOWN.len()],
 }
 
@@ -141,6 +144,19 @@ impl RequestHead {
     /// Names and values of all fields.
     pub fn iter<'a>(&'a self, buf: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.fields.iter().map(|f| (f.name.of(buf), f.value.of(buf)))
+    }
+
+    /// As [`RequestHead::iter`], each with what it means to the gateway.
+    pub fn iter_known<'a>(
+        &'a self,
+        buf: &'a [u8],
+    ) -> impl Iterator<Item = (Option<Known>, &'a [u8], &'a [u8])> {
+        self.meaning.iter().zip(self.iter(buf)).map(|(known, (name, value))| (*known, name, value))
+    }
+
+    /// Fields without a meaning of their own are present.
+    pub fn has_unknown(&self) -> bool {
+        self.meaning.contains(&None)
     }
 }
 
@@ -222,6 +238,7 @@ fn fill(buf: &[u8], request: &httparse::Request<'_, '_>, head: &mut RequestHead)
     head.path = Span::locate(target.path, buf);
     head.http11 = request.version == Some(1);
     head.fields.clear();
+    head.meaning.clear();
     head.known = [0; KNOWN.len()];
     for h in request.headers.iter() {
         let name = h.name.as_bytes();
@@ -230,7 +247,9 @@ fn fill(buf: &[u8], request: &httparse::Request<'_, '_>, head: &mut RequestHead)
         }
         let field = Field { name: Span::locate(name, buf), value: Span::locate(h.value.trim_ascii(), buf) };
         head.fields.push(field);
-        if let Some(k) = known(name) {
+        let meaning = known(name);
+        head.meaning.push(meaning);
+        if let Some(k) = meaning {
             let slot = &mut head.known[k as usize];
             if *slot != 0 && KNOWN[k as usize].1 {
                 return Err(match k {
@@ -302,8 +321,8 @@ const CONNECTION_OPTIONS_MAX: usize = 8;
 fn connection(buf: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
     let (mut close, mut options) = (false, 0);
     if head.known[Known::Connection as usize] != 0 {
-        for (name, value) in head.iter(buf) {
-            if !name.eq_ignore_ascii_case(b"connection") {
+        for (known, _, value) in head.iter_known(buf) {
+            if known != Some(Known::Connection) {
                 continue;
             }
             for option in list(value) {

@@ -258,6 +258,7 @@ impl Build<'_> {
 
 fn audit(given: &Map) -> AuditConfig {
     AuditConfig {
+        enabled: given.flag("enabled").unwrap_or(true),
         dir: given.text("dir").unwrap_or("./tidegate-data/audit").into(),
         durability: match given.text("durability") {
             Some("group") => Durability::Group,
@@ -266,7 +267,7 @@ fn audit(given: &Map) -> AuditConfig {
         },
         segment_bytes_max: given.count("segment_bytes_max").unwrap_or(67_108_864),
         segment_age_s_max: given.count("segment_age_s_max").unwrap_or(600),
-        ring_bytes: given.count("ring_bytes").unwrap_or(8_388_608),
+        ring_bytes: given.count("ring_bytes").unwrap_or(33_554_432),
     }
 }
 

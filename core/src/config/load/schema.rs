@@ -223,6 +223,12 @@ const SERVER: &[Field] = &[
 
 const AUDIT: &[Field] = &[
     Field {
+        name: "enabled",
+        kind: Kind::Bool,
+        absent: Absent::Is("true"),
+        doc: "`false`: calls leave no evidence at all; for measuring what evidence costs",
+    },
+    Field {
         name: "dir",
         kind: Kind::Text(&text::FILE_PATH),
         absent: Absent::Is("\"./tidegate-data/audit\""),
@@ -249,7 +255,7 @@ const AUDIT: &[Field] = &[
     Field {
         name: "ring_bytes",
         kind: Kind::Count { min: 65_536, max: 1_073_741_824 },
-        absent: Absent::Count(8_388_608),
+        absent: Absent::Count(33_554_432),
         doc: "memory between each worker and the audit writer; it bridges slow disks",
     },
 ];

@@ -74,7 +74,7 @@ fn the_embedded_default_is_right_and_says_what_it_means() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.inspection.actions.request.mode("EMAIL_ADDRESS"), Mode::Redact);
     assert_eq!(config.audit.dir, Path::new("./tidegate-data/audit"));
-    assert_eq!(config.audit.durability, Durability::Async);
+    assert_eq!((config.audit.enabled, config.audit.durability), (true, Durability::Async));
     assert_eq!((config.log.level.as_str(), config.log.json), ("info", false));
 }
 
@@ -100,7 +100,7 @@ inspection:
   mode: detect
   custom: [{ id: account-number, type: ACCOUNT_NUMBER, pattern: 'ACCT-\d{6,10}', examples: [ACCT-123456], counter_examples: ["1"] }]
   disabled_rules: [us-ssn]
-audit: { dir: /var/lib/audit, durability: strict, segment_bytes_max: 65536, segment_age_s_max: 5, ring_bytes: 1048576 }
+audit: { enabled: false, dir: /var/lib/audit, durability: strict, segment_bytes_max: 65536, segment_age_s_max: 5, ring_bytes: 1048576 }
 log: { level: "info,tidegate=debug", format: json }
 "#,
     );
@@ -123,6 +123,7 @@ log: { level: "info,tidegate=debug", format: json }
     assert_eq!(rule.pattern, r"ACCT-\d{6,10}");
     assert_eq!((rule.examples.len(), rule.counter_examples.len()), (1, 1));
     assert_eq!(config.inspection.disabled_rules, ["us-ssn"]);
+    assert!(!config.audit.enabled);
     assert_eq!((config.audit.durability, config.audit.segment_age_s_max), (Durability::Strict, 5));
     assert_eq!((config.audit.segment_bytes_max, config.audit.ring_bytes), (65_536, 1_048_576));
     assert_eq!((config.log.level.as_str(), config.log.json), ("info,tidegate=debug", true));
@@ -282,7 +283,7 @@ fn words_and_ranges() {
             ("audit.durability", "did you mean async?"),
             ("audit.segment_bytes_max", "must be 65536..="),
             ("audit.segment_age_s_max", "must be 1..=86400"),
-            ("audit.ring_bytes", "delete the line to get 8388608"),
+            ("audit.ring_bytes", "delete the line to get 33554432"),
         ],
     );
     check_root(
