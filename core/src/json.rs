@@ -139,15 +139,15 @@ impl Parser {
         let mut tape = Tape(std::mem::take(&mut self.nodes)).reset();
         let parsed = simd_json::fill_tape_padded(&mut doc.text, wire.len(), &mut self.buffers, &mut tape);
         let result = match parsed {
-            Ok(()) => walk(self.buffers.structural_indexes(), &tape.0, wire, &mut doc.toks, &mut self.open)
-                .and_then(|()| {
-                    let mut keys = KeyCheck { nodes: &tape.0, scratch: &mut self.keys, hasher: &self.hasher };
-                    keys.check_all(&doc.toks, self.limits.keys_max)
-                }),
+            Ok(()) => walk(self.buffers.structural_indexes(), &tape.0, wire, &mut doc.toks, &mut self.open),
             Err(e) if *e.error() == simd_json::ErrorType::DepthLimitExceeded => Err(JsonError::TooComplex),
             Err(_) => Err(JsonError::Invalid),
         };
         self.nodes = tape.reset().0;
+        let result = result.and_then(|()| {
+            let mut keys = KeyCheck { text: &doc.text, scratch: &mut self.keys, hasher: &self.hasher };
+            keys.check_all(&doc.toks, self.limits.keys_max)
+        });
         if matches!(result, Ok(()) | Err(JsonError::DuplicateKey)) {
             // What an escaped string leaves of its wire form must not join it in the eyes of a scanner.
             for t in doc.toks.iter().filter(|t| t.escaped) {
@@ -222,15 +222,16 @@ fn walk(
 }
 
 /// Objects up to this many members are compared pairwise, larger ones by keyed hash.
-const PAIRWISE_KEYS_MAX: u32 = 10;
+const PAIRWISE_KEYS_MAX: usize = 16;
 
-struct KeyCheck<'a, 'n> {
-    nodes: &'a [Node<'n>],
+struct KeyCheck<'a> {
+    /// Decoded strings at their wire positions, with [`PADDING`].
+    text: &'a [u8],
     scratch: &'a mut Vec<(u64, u32)>,
     hasher: &'a std::hash::RandomState,
 }
 
-impl KeyCheck<'_, '_> {
+impl KeyCheck<'_> {
     fn check_all(&mut self, toks: &[Tok], keys_max: usize) -> Result<(), JsonError> {
         let mut duplicate = false;
         for (i, t) in toks.iter().enumerate() {
@@ -238,41 +239,59 @@ impl KeyCheck<'_, '_> {
                 if t.len as usize > keys_max {
                     return Err(JsonError::TooComplex);
                 }
-                duplicate |= self.has_duplicate(toks, i as u32);
+                duplicate |= if t.len as usize <= PAIRWISE_KEYS_MAX {
+                    self.duplicate_of_few(toks, i as u32)
+                } else {
+                    self.duplicate_of_many(toks, i as u32)
+                };
             }
         }
         if duplicate { Err(JsonError::DuplicateKey) } else { Ok(()) }
     }
 
-    fn key(&self, tok: u32) -> &str {
-        match self.nodes.get(tok as usize) {
-            Some(Node::String(s)) => s,
-            _ => "",
-        }
+    fn key(&self, t: &Tok) -> &[u8] {
+        let start = t.start as usize + 1;
+        self.text.get(start..start + t.len as usize).unwrap_or_default()
     }
 
-    fn has_duplicate(&mut self, toks: &[Tok], object: u32) -> bool {
-        let pairwise = toks[object as usize].len <= PAIRWISE_KEYS_MAX;
+    /// The first eight bytes of a key, zeroes behind a shorter one: most keys differ here or in their length.
+    fn prefix(&self, t: &Tok) -> u64 {
+        let eight = self.text[t.start as usize + 1..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+        if t.len < 8 { eight & !(u64::MAX << (8 * t.len)) } else { eight }
+    }
+
+    fn duplicate_of_few(&self, toks: &[Tok], object: u32) -> bool {
+        let mut seen = [(0u64, 0u32); PAIRWISE_KEYS_MAX];
+        let mut n = 0;
+        for (key, _) in members(toks, object) {
+            let t = &toks[key as usize];
+            let prefix = self.prefix(t);
+            for &(p, other) in &seen[..n] {
+                let o = &toks[other as usize];
+                if p == prefix && o.len == t.len && (t.len <= 8 || self.key(o) == self.key(t)) {
+                    return true;
+                }
+            }
+            let Some(place) = seen.get_mut(n) else { return true };
+            *place = (prefix, key);
+            n += 1;
+        }
+        false
+    }
+
+    fn duplicate_of_many(&mut self, toks: &[Tok], object: u32) -> bool {
+        use std::hash::BuildHasher;
         self.scratch.clear();
         for (key, _) in members(toks, object) {
-            let hash = if pairwise {
-                0
-            } else {
-                use std::hash::BuildHasher;
-                self.hasher.hash_one(self.key(key))
-            };
+            let hash = self.hasher.hash_one(self.key(&toks[key as usize]));
             self.scratch.push((hash, key));
         }
-        if pairwise {
-            let keys = &self.scratch;
-            (1..keys.len()).any(|i| keys[..i].iter().any(|k| self.key(k.1) == self.key(keys[i].1)))
-        } else {
-            self.scratch.sort_unstable();
-            let same = |a: &(u64, u32), b: &(u64, u32)| a.0 == b.0 && self.key(a.1) == self.key(b.1);
-            // Equal hashes of different keys are adjacent but may be interleaved; two keys with one 64-bit keyed hash
-            // do not happen by chance, and cannot be made without the key.
-            self.scratch.windows(2).any(|w| same(&w[0], &w[1]))
-        }
+        self.scratch.sort_unstable();
+        let key = |i: u32| self.key(&toks[i as usize]);
+        let same = |a: &(u64, u32), b: &(u64, u32)| a.0 == b.0 && key(a.1) == key(b.1);
+        // Equal hashes of different keys are adjacent but may be interleaved; two keys with one 64-bit keyed hash
+        // do not happen by chance, and cannot be made without the key.
+        self.scratch.windows(2).any(|w| same(&w[0], &w[1]))
     }
 }
 

@@ -108,12 +108,14 @@ impl Conn {
             head.is_ok().then(|| self.head.value(&self.buf, Known::Traceparent)).flatten().and_then(trace_id);
         let mut x = Exchange::new(&ctx, self.peer.clone(), method, trace);
         let next = match head {
-            Ok(_) => pipeline::run(self, &mut x).await,
+            // Boxed, so that a connection waiting for its next request is small.
+            Ok(_) => Box::pin(pipeline::run(self, &mut x)).await,
             Err(reason) => {
                 self.head = RequestHead::default();
                 Box::pin(respond::refuse(self, &mut x, reason)).await
             }
         };
+        self.guard.watch_peer(false);
         // The record is in the ring even when it could not be made durable in time.
         let _ = x.record(&ctx).await;
         next

@@ -33,7 +33,14 @@ pub struct Outgoing {
 /// Handles the request whose head has just been read, to the last byte of its answer.
 pub async fn run(conn: &mut Conn, x: &mut Exchange) -> Next {
     let local = conn.ctx.local();
-    match stages(conn, &local, x).await {
+    // Every future is copied when it is awaited: few layers lie between here and the sockets, and what is rare is boxed.
+    let done = match route(conn, &local, x) {
+        Ok(Way::Post(server)) => post(conn, &local, x, &server).await,
+        Ok(Way::WithoutMessage(server)) => Box::pin(without_message(conn, x, &server)).await,
+        Ok(Way::Options) => Box::pin(options(conn, x)).await,
+        Err(reason) => Err(reason),
+    };
+    match done {
         Ok(next) => next,
         Err(reason) => {
             if conn.request_end.is_none() && conn.head.body == BodyFraming::None {
@@ -45,20 +52,34 @@ pub async fn run(conn: &mut Conn, x: &mut Exchange) -> Next {
     }
 }
 
-async fn stages(conn: &mut Conn, local: &Rc<Local>, x: &mut Exchange) -> Result<Next, Reason> {
+/// How a request is handled, by its head.
+enum Way {
+    /// One JSON-RPC message.
+    Post(Arc<Server>),
+    /// GET or DELETE.
+    WithoutMessage(Arc<Server>),
+    /// The gateway answers itself.
+    Options,
+}
+
+fn route(conn: &Conn, local: &Local, x: &mut Exchange) -> Result<Way, Reason> {
     host_and_origin(conn, local, x)?;
     if conn.head.method == Method::Options {
-        Box::pin(no_body(conn)).await?;
-        return Ok(Box::pin(respond::options(conn, x)).await);
+        return Ok(Way::Options);
     }
-    let server = route(conn, local)?;
+    let server = server(conn, local)?;
     x.server = Some(server.clone());
     session(conn, x)?;
     match conn.head.method {
-        Method::Post => post(conn, local, x, &server).await,
-        Method::Get | Method::Delete => Box::pin(without_message(conn, x, &server)).await,
+        Method::Post => Ok(Way::Post(server)),
+        Method::Get | Method::Delete => Ok(Way::WithoutMessage(server)),
         Method::Head | Method::Options => Err(Reason::MethodNotAllowed),
     }
+}
+
+async fn options(conn: &mut Conn, x: &mut Exchange) -> Result<Next, Reason> {
+    no_body(conn).await?;
+    Ok(respond::options(conn, x).await)
 }
 
 /// POST: one JSON-RPC message.
@@ -168,7 +189,7 @@ fn host_and_origin(conn: &Conn, local: &Local, x: &mut Exchange) -> Result<(), R
     }
 }
 
-fn route(conn: &Conn, local: &Local) -> Result<Arc<Server>, Reason> {
+fn server(conn: &Conn, local: &Local) -> Result<Arc<Server>, Reason> {
     let path = conn.head.path.of(&conn.buf);
     let name = path.strip_prefix(b"/mcp/").map(|n| n.strip_suffix(b"/").unwrap_or(n));
     name.and_then(|n| local.snapshot.servers.get(n)).cloned().ok_or(Reason::NoRoute)

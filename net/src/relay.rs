@@ -19,7 +19,7 @@ use tidegate_core::mcp::Era;
 use tidegate_core::reason::Reason;
 use tidegate_inspect::message::Verdict;
 
-/// Sends the request and relays its answer.
+/// Sends the request and relays its answer. The caller ends the watch over the client.
 pub async fn run(
     conn: &mut Conn,
     local: &Rc<Local>,
@@ -30,22 +30,8 @@ pub async fn run(
     // In the stateless era a client that hangs up cancels its request; in the older one it does not.
     let watching = x.era == Some(Era::Modern) || conn.head.method == Method::Get;
     conn.guard.watch_peer(watching);
-    let mut head = std::mem::take(&mut conn.answer);
-    let result = relay(conn, local, x, server, outgoing, watching, &mut head).await;
-    conn.answer = head;
-    conn.guard.watch_peer(false);
-    result
-}
-
-async fn relay(
-    conn: &mut Conn,
-    local: &Rc<Local>,
-    x: &mut Exchange,
-    server: &Arc<Server>,
-    outgoing: Outgoing,
-    watching: bool,
-    head: &mut ResponseHead,
-) -> Result<Next, Reason> {
+    let mut kept = std::mem::take(&mut conn.answer);
+    let head = &mut kept;
     let ctx = conn.ctx.clone();
     let limits = &local.snapshot.limits;
     let new_reader =
@@ -124,6 +110,7 @@ async fn relay(
     if clean && next != Err(Reason::UpstreamProtocol) {
         upstream.release(&ctx, server);
     }
+    conn.answer = kept;
     next
 }
 

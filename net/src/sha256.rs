@@ -181,40 +181,49 @@ mod avx512 {
     const LANES: usize = 16;
     type Vector = __m512i;
 
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn load(words: &Words) -> Vector {
         // SAFETY: `Words` has the vector's size and alignment.
         unsafe { _mm512_load_si512(words.0.as_ptr().cast()) }
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn store(words: &mut Words, v: Vector) {
         // SAFETY: as in `load`.
         unsafe { _mm512_store_si512(words.0.as_mut_ptr().cast(), v) }
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn splat(word: u32) -> Vector {
         _mm512_set1_epi32(word.cast_signed())
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn add(a: Vector, b: Vector) -> Vector {
         _mm512_add_epi32(a, b)
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn xor3(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm512_ternarylogic_epi32::<0x96>(a, b, c)
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn choose(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm512_ternarylogic_epi32::<0xca>(a, b, c)
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn majority(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn rotate<const RIGHT: i32, const LEFT: i32>(v: Vector) -> Vector {
         _mm512_ror_epi32::<RIGHT>(v)
     }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn shift<const RIGHT: u32>(v: Vector) -> Vector {
         _mm512_srli_epi32::<RIGHT>(v)
@@ -231,40 +240,49 @@ mod avx2 {
     const LANES: usize = 8;
     type Vector = __m256i;
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn load(words: &Words) -> Vector {
         // SAFETY: `Words` has the vector's size and at least its alignment.
         unsafe { _mm256_load_si256(words.0.as_ptr().cast()) }
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn store(words: &mut Words, v: Vector) {
         // SAFETY: as in `load`.
         unsafe { _mm256_store_si256(words.0.as_mut_ptr().cast(), v) }
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn splat(word: u32) -> Vector {
         _mm256_set1_epi32(word.cast_signed())
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn add(a: Vector, b: Vector) -> Vector {
         _mm256_add_epi32(a, b)
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn xor3(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm256_xor_si256(_mm256_xor_si256(a, b), c)
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn choose(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm256_xor_si256(c, _mm256_and_si256(a, _mm256_xor_si256(b, c)))
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn majority(a: Vector, b: Vector, c: Vector) -> Vector {
         _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(c, _mm256_or_si256(a, b)))
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn rotate<const RIGHT: i32, const LEFT: i32>(v: Vector) -> Vector {
         _mm256_or_si256(_mm256_srli_epi32::<RIGHT>(v), _mm256_slli_epi32::<LEFT>(v))
     }
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn shift<const RIGHT: i32>(v: Vector) -> Vector {
         _mm256_srli_epi32::<RIGHT>(v)
