@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use tidegate_bench::{Content, Direction, sample};
-use tidegate_core::audit::{CallRecord, Position, finish};
+use tidegate_core::audit::{CallRecord, Hash, Position, finish};
 use tidegate_core::config::{Actions, Mode};
 use tidegate_core::http1::HeadLimits;
 use tidegate_core::http1::request::{Parsed, RequestHead, parse};
@@ -95,8 +95,8 @@ fn audit(c: &mut Criterion) {
         tool: Some("search"),
         method: "tools/call",
         request_id: Some(b"12345"),
-        args_hash: Some([7; 32]),
-        response_hash: Some([8; 32]),
+        args_hash: Hash::Is([7; 32]),
+        response_hash: Hash::Is([8; 32]),
         timestamp_ms: 1_700_000_000_000,
         latency_us: 180,
         status: 200,

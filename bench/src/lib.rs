@@ -4,6 +4,8 @@
 //! All samples are seeded: the same on every machine and in every run. Their texts are the load generator's, so that
 //! a stage is measured on what the whole is measured on.
 
+pub mod call;
+
 use tidegate_loadgen::payload::{self, Plant, Rng};
 
 /// Sizes of whole messages: the smallest real call, a usual one, a page of rows, and a document.

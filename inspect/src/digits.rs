@@ -7,6 +7,7 @@
 //! and must never miss what its rule accepts. Pure; no allocation.
 
 use memchr::{memchr_iter, memmem};
+use std::sync::LazyLock;
 use serde::Deserialize;
 
 /// A trigger written in code. A rule names it with `shape`.
@@ -59,7 +60,8 @@ const MARGIN: usize = 32;
 /// whether it went to the end. `end` lies behind everything that was looked at to recognise the shape, so that a text
 /// may be searched in overlapping slices.
 pub(crate) fn shapes(text: &[u8], emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
-    for at in memmem::find_iter(text, b"::") {
+    static TWO_COLONS: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"::"));
+    for at in TWO_COLONS.find_iter(text) {
         if hex_word_before(text, at) && !emit(Shape::Ipv6, at + 2) {
             return false;
         }
