@@ -3,8 +3,6 @@
 import dataclasses
 import http.client
 import json
-import os
-import signal
 import subprocess
 import time
 
@@ -100,18 +98,17 @@ def run(load, target, mock, cores, watched, number, loadgen, directory):
 
 def finish(command, setup, seconds):
     """Runs a command to its end; returns what it said. One that does not end in time is ended."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=setup
-    )
-    try:
-        said, _ = process.communicate(timeout=seconds)
-        return said.decode(errors="replace")
-    except subprocess.TimeoutExpired as error:
-        raise CannotRun("the generator did not end in time") from error
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait(processes.STOP_SECONDS)
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+            return said.decode(errors="replace")
+        except subprocess.TimeoutExpired as error:
+            raise CannotRun("the generator did not end in time") from error
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def idle_cores(target, seconds):

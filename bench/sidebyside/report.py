@@ -254,7 +254,7 @@ def other_lines(other):
         lines += ["Started, before any request:", "", table(["variant", "RSS MiB", "CPU, % of a core"], rows), ""]
     facts = other.get("memory") or {}
     names = {
-        "idle_without_rules_kib": "Idle gateway with every built-in rule switched off",
+        "idle_without_rules_kib": "Idle gateway with every built-in rule but one switched off",
         "idle_with_rules_kib": "Idle gateway with the built-in rules",
         "idle_connection_kib": "Each idle client connection (after one call; slope over the counts in summary.json)",
         "stream_kib": "Each active event stream (events of 1 KiB each second; slope over the counts in summary.json)",

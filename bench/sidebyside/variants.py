@@ -5,10 +5,13 @@ import json
 import os
 import pathlib
 import pwd
+import tomllib
 
 from .processes import accepts, children_of, free_port, wait_for
 
-PEERS = pathlib.Path(__file__).resolve().parent.parent / "peers"
+BENCH = pathlib.Path(__file__).resolve().parent.parent
+PEERS = BENCH / "peers"
+RULES = BENCH.parent / "inspect/rules"
 VARIANTS = {
     "direct": "generator straight to the mock server",
     "raw": "one monoio thread that copies bytes (bench/forwarder): the floor",
@@ -64,6 +67,11 @@ class Target:
     @property
     def pids(self):
         return ([self.pid] if self.pid else []) + list(self.also)
+
+    @property
+    def address(self):
+        """ip:port"""
+        return self.url.removeprefix("http://").split("/", 1)[0]
 
 
 def start_mock(servers, programs, cores, size, form, directory):
@@ -195,7 +203,7 @@ def start_naive(servers, programs, cores, upstream, home):
     return Target(f"http://127.0.0.1:{port}/mcp/mock", process.pid)
 
 
-def gateway_config(upstream, mode, audit, home, workers=1, servers=1, more=""):
+def gateway_config(upstream, mode, audit, home, workers=1, servers=1, more="", limits=""):
     """The gateway's configuration. All of `servers` servers are the same one under names of their own: `mock`, `s1`..."""
     audit_text = f"dir: {home / 'audit'}" if audit else "enabled: false"
     names = ["mock"] + [f"s{n}" for n in range(1, servers)]
@@ -206,8 +214,18 @@ def gateway_config(upstream, mode, audit, home, workers=1, servers=1, more=""):
         "servers:\n"
         + "".join(f'  {name}: {{ url: "http://{upstream}/mcp" }}\n' for name in names)
         + f"inspection: {{ mode: {mode}{more} }}\n"
-        f"audit: {{ {audit_text} }}\n"
+        f"audit: {{ {audit_text} }}\n" + (f"limits: {{ {limits} }}\n" if limits else "")
     )
+
+
+def rule_ids():
+    """Of all built-in rules."""
+    return [rule["id"] for path in sorted(RULES.glob("*.toml")) for rule in tomllib.loads(path.read_text())["rule"]]
+
+
+def without_rules():
+    """For `more` of `gateway_config`: every built-in rule is off but one, because there has to be one."""
+    return f", disabled_rules: [{', '.join(rule_ids()[1:])}]"
 
 
 def start_tidegate(servers, programs, cores, config_text, home, **more):
