@@ -197,7 +197,7 @@ class Growth:
         for count in self.args.points(SERVERS):
             with self.place() as (servers, directory):
                 mock = self.mock(servers, directory)
-                target, seconds = self.gateway(servers, directory / "gateway", mock[1], servers=count)
+                target, seconds = self.gateway(servers, directory / "gateway", mock[1], server_count=count)
                 start.append((count, seconds))
                 resident.append((count, memory.settled_rss_kib(target.pid) / 1024))
                 run = self.measure("servers", count, "full", target, mock, directory, self.load())

@@ -146,7 +146,7 @@ class Texts(unittest.TestCase):
 
     def test_the_gateways_config(self):
         home = pathlib.Path("home")
-        text = variants.gateway_config("127.0.0.1:7", "redact", False, home, workers=2, servers=3)
+        text = variants.gateway_config("127.0.0.1:7", "redact", False, home, workers=2, server_count=3)
         self.assertIn('  mock: { url: "http://127.0.0.1:7/mcp" }\n  s1:', text)
         self.assertIn("inspection: { mode: redact }\naudit: { enabled: false }\n", text)
         self.assertEqual(text.count("url:"), 3)

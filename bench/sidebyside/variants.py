@@ -203,10 +203,10 @@ def start_naive(servers, programs, cores, upstream, home):
     return Target(f"http://127.0.0.1:{port}/mcp/mock", process.pid)
 
 
-def gateway_config(upstream, mode, audit, home, workers=1, servers=1, more="", limits=""):
-    """The gateway's configuration. All of `servers` servers are the same one under names of their own: `mock`, `s1`..."""
+def gateway_config(upstream, mode, audit, home, workers=1, server_count=1, more="", limits=""):
+    """The gateway's configuration. All of `server_count` servers are the same one under names of their own: `mock`, `s1`..."""
     audit_text = f"dir: {home / 'audit'}" if audit else "enabled: false"
-    names = ["mock"] + [f"s{n}" for n in range(1, servers)]
+    names = ["mock"] + [f"s{n}" for n in range(1, server_count)]
     return (
         "listen: 127.0.0.1:0\n"
         "admin: off\n"

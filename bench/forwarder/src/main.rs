@@ -28,7 +28,9 @@ fn main() -> Result<()> {
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().uring_builder(ring).build();
-    runtime.context("io_uring with deferred completions (Linux 6.1) is needed")?.block_on(serve(upstream, &addr_file))
+    runtime
+        .context("io_uring with deferred completions (Linux 6.1) is needed")?
+        .block_on(serve(upstream, &addr_file))
 }
 
 async fn serve(upstream: SocketAddr, addr_file: &Path) -> Result<()> {
