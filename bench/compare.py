@@ -48,8 +48,6 @@ MEMORY_STREAMS = [32, 256]
 THOROUGH = dict(rounds=3, seconds=1.2, latency_rounds=2, latency_seconds=1.5, naive_seconds=4.0, warmup=0.4, shares="10,50,80")
 QUICK = dict(rounds=1, seconds=0.8, latency_rounds=1, latency_seconds=0.8, naive_seconds=2.0, warmup=0.3, shares="50")
 
-SPIN = "while True: pass"
-
 
 def load_of(variant, args, size, rate=None):
     if variant == NAIVE:
@@ -104,7 +102,7 @@ class Comparison:
             self.progress.step(CELL_OVERHEAD_SECONDS, f"{report.plots.size_name(size)} {form}: all servers are up")
             watched = [mock[0].pid] + [pid for target in started.values() for pid in target.pids]
             self.saturation(form, size, started, mock, watched, directory)
-            spinner = servers.start([sys.executable, "-c", SPIN], {args.cores.proxy}, directory / "spin.log", yields=True)
+            spinner = variants.start_spinner(servers, {args.cores.proxy}, directory)
             self.latency(form, size, started, mock, watched + [spinner.pid], directory)
 
     def measure(self, load, variant, target, mock, watched, directory, **labels):

@@ -181,10 +181,8 @@ class Growth:
                 cost.append((count, run["proxy"]["cpu_us_per_request"]))
                 if idle.alive() != count:
                     raise CannotRun(f"of {count} idle connections only {idle.alive()} are left")
-            idle.close()
-            closed = memory.settled_rss_kib(target.pid) / 1024
-        kib = memory.per_connection([(x, 1024 * y) for x, y in resident])
-        note = f"{kib:.2f} KiB for each connection (least squares). After all were closed: {closed:.1f} MiB. Each connection has had one answer."
+            note = per_each("connection", resident) + again(idle, target, self.args.points(IDLE)[-1])
+        note += " Each connection has had one answer."
         active = f"{STUDY_CONNECTIONS} other connections were busy."
         return [
             Study("idle-memory", "Memory against idle connections", "idle connections", "MiB", "linear", {"full": resident}, log_y=False, note=note),
@@ -219,11 +217,24 @@ class Growth:
                 streams.grow_to(count)
                 resident.append((count, memory.settled_rss_kib(target.pid) / 1024))
                 self.progress.step(self.step_seconds(), f"streams   {count:>8} full  {resident[-1][1]:>9.1f} MiB")
-            streams.close()
-            closed = memory.settled_rss_kib(target.pid) / 1024
-        kib = memory.per_connection([(x, 1024 * y) for x, y in resident])
-        note = f"{kib:.2f} KiB for each stream (least squares), with an event of 1 KiB each second. After all were closed: {closed:.1f} MiB."
+            note = per_each("stream", resident) + again(streams, target, self.args.points(STREAMS)[-1])
+        note += " Through each flows an event of 1 KiB each second."
         return [Study("streams-memory", "Memory against active event streams", "active event streams", "MiB", "linear", {"full": resident}, log_y=False, note=note)]
+
+
+def per_each(what, resident):
+    """`resident`: (count, MiB)."""
+    return f"{memory.per_connection([(x, 1024 * y) for x, y in resident]):.2f} KiB for each {what} (least squares)."
+
+
+def again(opened, target, count):
+    """Memory that is kept for the next ones is no leak; memory that grows with every round would be."""
+    opened.close()
+    closed = memory.settled_rss_kib(target.pid) / 1024
+    opened.grow_to(count)
+    second = memory.settled_rss_kib(target.pid) / 1024
+    opened.close()
+    return f" After all were closed: {closed:.1f} MiB; with as many opened a second time: {second:.1f} MiB."
 
 
 def custom_rules(count):

@@ -158,11 +158,20 @@ class Texts(unittest.TestCase):
         self.assertGreater(len(ids), 100)
         self.assertIn(ids[-1], variants.without_rules())
 
-    def test_an_open_loop_polls_and_a_closed_one_does_not(self):
-        words = lambda load: measure.command_of(load, "http://u", 1, 2, "r.json", "loadgen")
-        self.assertNotIn("--busy-poll", words(measure.Load(1024, 64, 1, 1)))
-        self.assertIn("--busy-poll", words(measure.Load(1024, 64, 1, 1, rate=10.0)))
-        self.assertNotIn("--expect-size", words(measure.Load(1024, 64, 1, 1, compare_texts=False)))
+    def test_an_open_loop_polls_and_yields_only_to_a_neighbour(self):
+        closed, open_loop = measure.Load(1024, 64, 1, 1), measure.Load(1024, 64, 1, 1, rate=10.0)
+        alone, shared = measure.Cores(0, 1, 2), measure.Cores(0, 1, 1)
+        self.assertEqual(measure.Manner.usual(closed, shared), measure.Manner(polls=False, yields=False))
+        self.assertEqual(measure.Manner.usual(open_loop, shared), measure.Manner(polls=True, yields=True))
+        self.assertEqual(measure.Manner.usual(open_loop, alone), measure.Manner(polls=True, yields=False))
+
+    def test_the_generators_command(self):
+        words = lambda load, polls: measure.command_of(load, "http://u", 1, 2, "r.json", "loadgen", polls)
+        plain = words(measure.Load(1024, 64, 1, 1), False)
+        self.assertTrue({"--busy-poll", "--rate"}.isdisjoint(plain))
+        self.assertEqual(plain[plain.index("--expect-size") + 1], "1024")
+        self.assertTrue({"--busy-poll", "--rate", "10.000"} <= set(words(measure.Load(1024, 64, 1, 1, rate=10.0), True)))
+        self.assertNotIn("--expect-size", words(measure.Load(1024, 64, 1, 1, compare_texts=False), False))
 
 
 class Schedule(unittest.TestCase):

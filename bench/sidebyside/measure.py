@@ -28,7 +28,7 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Cores:
-    """Who runs where. `mock` may be the generator's core: see `yields` in `command_of`."""
+    """Who runs where. `mock` may be the generator's core: see `Manner`."""
 
     proxy: int
     load: int
@@ -39,15 +39,31 @@ class Cores:
         return self.load == self.mock
 
 
-def command_of(load, url, number, watched_pid, result, loadgen):
-    """In an open loop the generator polls without sleeping, so that it is never late because of its own wake-up."""
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How the generator waits."""
+
+    polls: bool  # never sleeps, and is never late because of its own wake-up
+    yields: bool  # loses its core to whatever else has something to do there
+
+    @staticmethod
+    def usual(load, cores):
+        """Closed loop: sleeps. Open loop: polls. Next to a generator that never sleeps a mock server on the same core
+        would wait for its turn, milliseconds; so the generator yields to it. See bench/arrangements.py."""
+        polls = load.rate is not None
+        return Manner(polls, polls and cores.shared)
+
+
+def command_of(load, url, number, watched_pid, result, loadgen, polls):
     command = [loadgen, "run", "--url", url, "--era", load.era, "--connections", load.connections]
     command += ["--duration", load.seconds, "--warmup", load.warmup, "--size", load.arguments_bytes]
     command += ["--run", number, "--json", result, "--pid", watched_pid]
     if load.compare_texts:
         command += ["--expect-size", load.size]
     if load.rate:
-        command += ["--rate", f"{load.rate:.3f}", "--busy-poll"]
+        command += ["--rate", f"{load.rate:.3f}"]
+    if polls:
+        command += ["--busy-poll"]
     return [str(word) for word in command]
 
 
@@ -60,18 +76,17 @@ def mock_counts(address):
         connection.close()
 
 
-def run(load, target, mock, cores, watched, number, loadgen, directory):
+def run(load, target, mock, cores, watched, number, loadgen, directory, manner=None):
     """Runs `load` against `target`. `watched` are the processes whose CPU time is ours, not a neighbour's."""
     mock_process, mock_address = mock
     result = directory / f"run-{number}.json"
-    command = command_of(load, target.url, number, target.pid or mock_process.pid, result, loadgen)
+    manner = manner or Manner.usual(load, cores)
+    command = command_of(load, target.url, number, target.pid or mock_process.pid, result, loadgen, manner.polls)
     before = mock_counts(mock_address)
     started, (busy, steal) = time.monotonic(), machine_busy_seconds()
     ours = sum(map(cpu_seconds, watched)) + ended_children_seconds() + time.process_time()
     on_load_core = cpu_seconds(mock_process.pid) + ended_children_seconds()
-    # Next to a generator that never sleeps, the mock server would wait for its turn; so the generator yields to it.
-    yields = load.rate is not None and cores.shared
-    said = finish(command, processes.child_setup({cores.load}, yields), load.seconds + load.warmup + GRACE_SECONDS)
+    said = finish(command, processes.child_setup({cores.load}, manner.yields), load.seconds + load.warmup + GRACE_SECONDS)
     elapsed, (busy_after, steal_after) = time.monotonic() - started, machine_busy_seconds()
     ours = sum(map(cpu_seconds, watched)) + ended_children_seconds() + time.process_time() - ours
     on_load_core = cpu_seconds(mock_process.pid) + ended_children_seconds() - on_load_core

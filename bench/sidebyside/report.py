@@ -83,6 +83,11 @@ def number(value, digits):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def per_second(value):
+    """Three digits that mean something, whether of tens of thousands or of three."""
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def three(values, digits):
     return "-" if values is None else " / ".join(f"{value:.{digits}f}" for value in values)
 
@@ -95,9 +100,9 @@ def saturation_table(rows):
         [
             f"{plots.size_name(row['size'])} {row['form']}",
             row["variant"],
-            three(row["rps"], 0),
+            " / ".join(map(per_second, row["rps"])),
             number(row["proxy_cores"], 2),
-            number(row["rps_per_core"], 0),
+            per_second(row["rps_per_core"]),
             three(row["cpu_us"], 1),
             number(row["cpu_to_nginx"], 2),
             number(row["rps_to_nginx"], 3),
@@ -119,7 +124,7 @@ def latency_table(rows):
         [
             f"{plots.size_name(row['size'])} {row['form']}",
             f"{row['share']} of {row['rates_of']}",
-            number(row["rate"], 0),
+            per_second(row["rate"]),
             row["variant"],
             number(row["total_us"]["p50"], 1),
             *(number(row["added_us"][name], 1) for name in QUANTILES),
@@ -210,9 +215,9 @@ def draw(saturation, latency, folder):
                 name: [(row["share"], row["added_us"][quantile]) for row in rows if row["variant"] == name and (row["added_us"][quantile] or 0) > 0]
                 for name in LATENCY_VARIANTS
             }
-            if not any(series.values()):
-                continue
             shares = sorted({row["share"] for row in rows})
+            if not any(series.values()) or len(shares) < 2:
+                continue  # one point for each variant is better read in the table
             title = f"Added {quantile}, {plots.size_name(size)} {form}"
             svg = plots.lines(title, "load, % of saturation", "added us", series, log_x=False, x_ticks=shares)
             save(f"added-{quantile}-{form}-{size}.svg", title, svg)
@@ -253,13 +258,15 @@ def other_lines(other):
         rows = [[row["variant"], f"{row['rss_kib'] / 1024:.1f}", f"{100 * row['cores']:.3f}"] for row in other["idle"]]
         lines += ["Started, before any request:", "", table(["variant", "RSS MiB", "CPU, % of a core"], rows), ""]
     facts = other.get("memory") or {}
-    names = {
-        "idle_without_rules_kib": "Idle gateway with every built-in rule but one switched off",
-        "idle_with_rules_kib": "Idle gateway with the built-in rules",
-        "idle_connection_kib": "Each idle client connection (after one call; slope over the counts in summary.json)",
-        "stream_kib": "Each active event stream (events of 1 KiB each second; slope over the counts in summary.json)",
-    }
-    lines += [f"- {words}: {facts[key]:.1f} KiB" for key, words in names.items() if facts.get(key) is not None]
+    idle = facts.get("idle_with_rules_kib"), facts.get("idle_without_rules_kib")
+    if all(idle):
+        lines += [f"- Idle gateway: {idle[0] / 1024:.1f} MiB; with every built-in rule but one switched off: {idle[1] / 1024:.1f} MiB."]
+    if facts.get("idle_connection_kib") is not None:
+        counts = " and ".join(str(count) for count, _ in facts["points"]["idle_connection_kib"])
+        lines += [f"- Each idle client connection, after one call: {facts['idle_connection_kib']:.1f} KiB (between {counts} connections)."]
+    if facts.get("stream_kib") is not None:
+        counts = " and ".join(str(count) for count, _ in facts["points"]["stream_kib"])
+        lines += [f"- Each active event stream, with an event of 1 KiB each second: {facts['stream_kib']:.1f} KiB (between {counts} streams)."]
     two = other.get("two_cores")
     if two:
         lines += [f"- One worker: {two['cpu_us'][0]:.1f} us CPU per request, {two['rps'][0]:.0f} requests/s; two: {two['cpu_us'][1]:.1f} us, {two['rps'][1]:.0f} requests/s."]

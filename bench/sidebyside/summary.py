@@ -3,6 +3,8 @@ which hits all variants of its round, does not favour one of them."""
 
 import statistics
 
+from .variants import NAIVE
+
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 # A percentile stands on the calls beyond it: with fewer than these it is the luck of a few.
 CALLS_BEYOND_MIN = 10
@@ -99,7 +101,7 @@ def latency_rows(runs, variants):
     runs = [run for run in runs if run["phase"] == "latency"]
     for form, size in cells(runs):
         of_cell = [run for run in runs if (run["form"], run["size"]) == (form, size)]
-        for rates_of, share in sorted({(run["rates_of"], run["share"]) for run in of_cell}):
+        for rates_of, share in sorted({(run["rates_of"], run["share"]) for run in of_cell}, key=lambda k: (k[0] == NAIVE, k)):
             alike = [run for run in of_cell if (run["rates_of"], run["share"]) == (rates_of, share)]
             by_round = {(run["variant"], run["round"]): run for run in alike}
             for variant in variants:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import sys
 import tomllib
 
 from .processes import accepts, children_of, free_port, wait_for
@@ -98,6 +99,12 @@ def start(variant, servers, programs, cores, upstream, directory, arguments_byte
     if variant == "python":
         return start_naive(servers, programs, cores, upstream, home)
     return start_tidegate(servers, programs, cores, gateway_config(upstream, *GATEWAYS[variant], home), home)[0]
+
+
+def start_spinner(servers, cores, directory):
+    """Keeps `cores` from going to sleep, and loses them to anything else the moment it has something to do. Without it a
+    call pays once or twice for waking a sleeping virtual CPU, whatever the proxy is."""
+    return servers.start([sys.executable, "-c", "while True: pass"], cores, directory / "spin.log", yields=True)
 
 
 def start_forwarder(servers, programs, cores, upstream, home):
