@@ -49,7 +49,7 @@ def main(argv):
     if missing:
         parser.error(f"--variants: no program for {', '.join(missing)}")
     runs = []
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as temporary, Servers() as servers:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-", dir=args.work) as temporary, Servers() as servers:
         directory = pathlib.Path(temporary)
         try:
             mock = variants.start_mock(servers, args.programs, {args.cores.mock}, SIZE, "json", directory)

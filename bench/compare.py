@@ -87,7 +87,7 @@ class Comparison:
     def cell(self, form, size):
         """Everything for one form and size of answer."""
         args = self.args
-        with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as temporary, Servers() as servers:
+        with tempfile.TemporaryDirectory(prefix="tidegate-bench-", dir=args.work) as temporary, Servers() as servers:
             directory = pathlib.Path(temporary)
             mock = variants.start_mock(servers, args.programs, {args.cores.mock}, size, form, directory)
             started = {
@@ -152,7 +152,7 @@ class Comparison:
         spare = sorted(os.sched_getaffinity(0) - {args.cores.proxy, args.cores.load, args.cores.mock})
         pair = {args.cores.proxy, spare[0] if spare else args.cores.load}
         size, found = 1 << 10, {}
-        with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as temporary, Servers() as servers:
+        with tempfile.TemporaryDirectory(prefix="tidegate-bench-", dir=args.work) as temporary, Servers() as servers:
             directory = pathlib.Path(temporary)
             mock = variants.start_mock(servers, args.programs, {args.cores.mock}, size, "json", directory)
             started = {}
@@ -184,7 +184,7 @@ def progress_text(run):
 def memory_facts(args):
     """Idle memory with and without rules, and what each idle connection and each stream adds."""
     facts, points = {}, {}
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as temporary, Servers() as servers:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-", dir=args.work) as temporary, Servers() as servers:
         directory = pathlib.Path(temporary)
         mock = variants.start_mock(servers, args.programs, {args.cores.mock}, 1 << 10, "json", directory)
         events = memory.start_event_server(servers, {args.cores.mock}, directory)
@@ -287,7 +287,7 @@ def main(argv):
     args = parse(argv)
     raise_open_files()
     command = report.typed_command("bench/compare.py", argv)
-    facts = report.machine(args.programs, args.cores)
+    facts = report.machine(args.programs, args.cores, args.work)
     comparison = Comparison(args, schedule.Progress(planned_seconds(args)))
     other, failed = {}, False
     try:

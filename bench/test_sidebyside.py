@@ -144,6 +144,11 @@ class Texts(unittest.TestCase):
         typed = report.typed_command("bench/compare.py", ["--tidegate", inside, "--loadgen=/somewhere/else/loadgen", "--name", "a b"])
         self.assertEqual(typed, "bench/compare.py --tidegate target/release/tidegate --loadgen=loadgen --name 'a b'")
 
+    def test_the_file_system_is_that_of_the_nearest_mount(self):
+        mounts = "a / ext4 rw 0 0\nb /proc proc rw 0 0\nc / overlay rw 0 0\nd /proc/sys tmpfs rw 0 0\n"
+        for path, kind in (("/nowhere/x", "overlay"), ("/proc", "proc"), ("/proc/sys/kernel", "tmpfs"), ("/procx", "overlay")):
+            self.assertEqual(report.filesystem_of(path, mounts), kind)
+
     def test_the_gateways_config(self):
         home = pathlib.Path("home")
         text = variants.gateway_config("127.0.0.1:7", "redact", False, home, workers=2, server_count=3)

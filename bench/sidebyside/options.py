@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 
 from .measure import Cores
 from .report import ROOT
@@ -32,6 +33,9 @@ def add(parser):
     parser.add_argument("--proxy-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1, help="core of the generator")
     parser.add_argument("--mock-core", type=int, help="core of the mock server [default: a third one, or the generator's]")
+    parser.add_argument(
+        "--work", type=pathlib.Path, default=tempfile.gettempdir(), help="where audit segments and all else go meanwhile [default: %(default)s]"
+    )
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "bench/results")
     parser.add_argument("--date", default=datetime.date.today().isoformat())
 
@@ -40,6 +44,8 @@ def check(parser, args):
     """Turns them into `args.programs` and `args.cores`."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", args.name):
         parser.error(f"--name {args.name}: must be lower-case letters, digits and dashes")
+    if not args.work.is_dir():
+        parser.error(f"--work {args.work}: must be a directory")
     allowed = os.sched_getaffinity(0)
     spare = sorted(allowed - {args.proxy_core, args.load_core})
     mock = args.mock_core if args.mock_core is not None else (spare[0] if spare else args.load_core)

@@ -25,7 +25,7 @@ def output_of(command):
     return (done.stdout + done.stderr).decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
-def machine(programs, cores: Cores):
+def machine(programs, cores: Cores, work):
     cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
@@ -45,10 +45,20 @@ def machine(programs, cores: Cores):
         "nginx": version(programs.nginx, "-v"),
         "haproxy": version(programs.haproxy, "-v"),
         "python": version(programs.python, "--version") + ", " + version(programs.python, "-c", presidio),
+        "audit_segments_on": filesystem_of(work),
         "proxy_core": cores.proxy,
         "generator_core": cores.load,
         "mock_server_core": cores.mock,
     }
+
+
+def filesystem_of(path, mounts=None):
+    """Its type: the longest mount point above `path` decides, the last one mounted there."""
+    text = mounts if mounts is not None else pathlib.Path("/proc/mounts").read_text()
+    path = pathlib.Path(path).resolve()
+    above = [line.split()[1:3] for line in text.splitlines() if path.is_relative_to(line.split()[1])]
+    longest = max((len(point) for point, _ in above), default=0)
+    return next((kind for point, kind in reversed(above) if len(point) == longest), "?")
 
 
 def typed_command(script, argv):
