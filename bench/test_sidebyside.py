@@ -131,6 +131,12 @@ class Targets(unittest.TestCase):
         worse = all_of(1.01)
         self.assertEqual({what for what, verdict in worse.items() if verdict != targets.FAIL}, set())
 
+    def test_wrong_answers_never_pass(self):
+        fast = [run("nginx", 1, 10_000, 100), run("tidegate-full", 1, 20_000, 50, wrong=1)]
+        late_ones = [late("direct", 1, 10), late("raw", 1, 110, 520), late("tidegate-full", 1, 60, 100, calls_lost=1)]
+        verdicts = self.verdicts(fast, late_ones)
+        self.assertEqual(set(verdicts.values()), {targets.FAIL, targets.MISSING})
+
     def test_a_peer_limited_by_the_load_is_named(self):
         saturation = summary.saturation_rows([run("nginx", 1, 10_000, 50), run("tidegate-full", 1, 10_000, 100)], ["nginx", "tidegate-full"])
         row = targets.throughput(saturation)[0]
