@@ -274,10 +274,10 @@ def choose_variants(parser, args):
 
 def planned_text(args):
     return (
-        f"{CONNECTIONS} connections ({NAIVE_CONNECTIONS} for the Python gateway at saturation), stateless era, arguments of 256 bytes, "
-        f"{args.rounds} rounds of {args.seconds:g} s at saturation, {args.latency_rounds} of {args.latency_seconds:g} s for latency "
-        f"(one of {args.naive_seconds:g} s for the Python gateway), each after {args.warmup:g} s of warm-up. The generator compares every "
-        "byte of every answer; of the Python gateway's only form, id and marker, because Presidio takes order numbers for "
+        f"{CONNECTIONS} connections ({NAIVE_CONNECTIONS} for the Python gateway at saturation), stateless era, arguments of 256 bytes. "
+        f"Runs of each variant: {args.rounds} x {args.seconds:g} s at saturation, {args.latency_rounds} x {args.latency_seconds:g} s at "
+        f"each rate, 1 x {args.naive_seconds:g} s of the Python gateway, each after {args.warmup:g} s of warm-up. The generator compares "
+        "every byte of every answer; of the Python gateway's only form, id and marker, because Presidio takes order numbers for "
         "telephone numbers and replaces them."
     )
 
