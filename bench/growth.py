@@ -160,12 +160,12 @@ class Growth:
                     run = self.measure("active", count, name, target, mock, directory, self.load(connections=count))
                     cost[name].append((count, run["proxy"]["cpu_us_per_request"]))
                     latency[name].append((count, run["latency_us"]["p99"]))
-        note = (
+        reason = (
             "A single connection pays for every wake-up alone; with more, one turn of the event loop serves several. With a "
-            "thousand the buffers of all do not fit the cache; nginx pays for that too."
+            "thousand the buffers of all do not fit the cache. nginx pays for both too."
         )
         return [
-            Study("active-cpu", "CPU time against active connections", "active connections", "CPU us/request", "flat", cost, log_y=False, note=note),
+            Study("active-cpu", "CPU time against active connections", "active connections", "CPU us/request", "flat", cost, log_y=False, reason=reason),
             Study("active-p99", "p99 in a closed loop against active connections", "active connections", "us", "linear", latency),
         ]
 

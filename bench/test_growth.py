@@ -64,13 +64,16 @@ class Texts(unittest.TestCase):
             right = growth.write(folder, "growth", "cmd", {"cpu": "x"}, runs, studies, ["Identities: none."], measure.Cores(0, 1, 1))
             text = (folder / "README.md").read_text()
             self.assertTrue(right)
-            self.assertIn("- Title: full: not flat: 9 at 10 against 1 at 1, 9.00 times", text)
+            self.assertIn("- Title: full: not flat: 9 at 10 against 1 at 1, 9.00 times. **Not explained.**", text)
             self.assertIn("- Identities: none.", text)
             self.assertIn("![Title](key.svg)", text)
             self.assertTrue((folder / "key.svg").exists() and (folder / "summary.json").exists())
+            studies[0].reason = "It has to be."
             runs[0]["right"] = False
             self.assertFalse(growth.write(folder / "again", "growth", "cmd", {}, runs, studies, [], measure.Cores(0, 1, 1)))
-            self.assertIn("INVALID", (folder / "again/README.md").read_text())
+            again = (folder / "again/README.md").read_text()
+            self.assertIn("INVALID", again)
+            self.assertIn("9.00 times. It has to be.", again)
 
 
 class Points(unittest.TestCase):

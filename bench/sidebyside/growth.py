@@ -1,7 +1,7 @@
 """What a growth study found: how a cost grows with its cause, in tables, plots and sentences. No measuring here.
 
 A study has points `(x, y)` for one or more series. What it promises is `flat` (y does not depend on x) or `linear` (y is
-a constant plus a part in proportion to x). Whatever is neither has to be explained by whoever reads the report."""
+a constant plus a part in proportion to x). Whatever is neither is named in the report, with its reason or as not explained."""
 
 import dataclasses
 import json
@@ -25,6 +25,7 @@ class Study:
     sizes: bool = False  # x is a number of bytes
     log_y: bool = True
     note: str = ""
+    reason: str = ""  # why it is neither flat nor linear, where that is known
 
     def plot(self):
         xs = sorted({x for points in self.series.values() for x, _ in points if x > 0})
@@ -94,7 +95,7 @@ def write(folder, title, command, facts, runs, studies, absent, cores):
     text = [f"# {title}", "", f"`{command}`", "", verdict, report.quietness(runs)[1], ""]
     deviations = [(study, sentence) for study in studies for sentence in study.deviations()]
     text += ["## What is neither flat nor linear", ""]
-    text += [f"- {study.title}: {sentence}" for study, sentence in deviations] or ["Nothing."]
+    text += [f"- {study.title}: {sentence}. {study.reason or '**Not explained.**'}" for study, sentence in deviations] or ["Nothing."]
     text += [""]
     for study in studies:
         (folder / f"{study.key}.svg").write_text(study.plot())
