@@ -102,8 +102,9 @@ class Comparison:
             self.progress.step(CELL_OVERHEAD_SECONDS, f"{report.plots.size_name(size)} {form}: all servers are up")
             watched = [mock[0].pid] + [pid for target in started.values() for pid in target.pids]
             self.saturation(form, size, started, mock, watched, directory)
-            spinner = variants.start_spinner(servers, {args.cores.proxy}, directory)
-            self.latency(form, size, started, mock, watched + [spinner.pid], directory)
+            if args.keep_awake:
+                watched.append(variants.start_spinner(servers, {args.cores.proxy}, directory).pid)
+            self.latency(form, size, started, mock, watched, directory)
 
     def measure(self, load, variant, target, mock, watched, directory, **labels):
         cores, number = self.args.cores, next(self.numbers)
@@ -231,6 +232,7 @@ def parse(argv):
     parser.add_argument("--latency-seconds", type=float, help="of one run for latency [default: 1.5]")
     parser.add_argument("--naive-seconds", type=float, help="of one run of the Python gateway [default: 4]")
     parser.add_argument("--warmup", type=float, help="seconds before measuring [default: 0.4]")
+    parser.add_argument("--keep-awake", action="store_true", help="the proxy's core never sleeps during latency runs; see bench/README.md")
     parser.add_argument("--no-extras", dest="extras", action="store_false", help="leave out memory and two cores")
     options.add(parser)
     args = parser.parse_args(argv)
@@ -308,7 +310,7 @@ def main(argv):
     folder = report.results_folder(args.out, args.date, args.name)
     other["idle"] = comparison.idle
     right, quiet = report.write_results(
-        folder, f"{args.name}, {args.date}", facts, command, args.cores, runs, saturation, latency, other, rows, planned_text(args)
+        folder, f"{args.name}, {args.date}", facts, command, args.cores, runs, saturation, latency, other, rows, planned_text(args), args.keep_awake
     )
     print(report.saturation_table(saturation), report.latency_table(latency), report.target_table(rows), sep="\n\n")
     print(

@@ -175,10 +175,11 @@ worker), from schedstat.
 Latency: open loop, the latency of a call counts from the moment it was due. *Added* (+) is the variant's percentile minus
 that of `direct` at the same rate in the same round. All compiled proxies get the same rates, shares of what `{full}`
 does at that size; the Python gateway gets shares of its own. A percentile with fewer than ten calls beyond it is not
-given. The generator polls without sleeping{where}. A process that spins at SCHED_IDLE keeps the proxy's core from
-sleeping, as a server with C-states switched off would: without it each call pays the wake-up of a sleeping virtual CPU
-once or twice, whatever the proxy is. It loses its core to the proxy the moment there is something to do.
+given. The generator polls without sleeping{where}.{awake}
 """
+
+AWAKE = """ A process that spins at SCHED_IDLE keeps the proxy's core from sleeping, as a server with C-states
+switched off would; it loses its core to the proxy the moment there is something to do."""
 
 SHARED = (
     " on core {load} and yields to the mock server, which shares it (SCHED_IDLE): next to a generator that never sleeps "
@@ -186,9 +187,9 @@ SHARED = (
 )
 
 
-def arrangement(cores):
+def arrangement(cores, keep_awake):
     where = SHARED.format(load=cores.load) if cores.shared else f" on core {cores.load}, the mock server has core {cores.mock}"
-    return ARRANGEMENT.format(proxy=cores.proxy, full=FULL, where=where)
+    return ARRANGEMENT.format(proxy=cores.proxy, full=FULL, where=where, awake=AWAKE if keep_awake else "")
 
 
 def machine_table(facts):
@@ -234,7 +235,7 @@ def draw(saturation, latency, folder):
     return drawn
 
 
-def write_results(folder, title, facts, command, cores, runs, saturation, latency, other, targets, planned):
+def write_results(folder, title, facts, command, cores, runs, saturation, latency, other, targets, planned, keep_awake=False):
     """`other`: what the idle, memory and two-core parts found. Returns (right, quiet)."""
     folder.mkdir(parents=True, exist_ok=False)
     with open(folder / "raw.jsonl", "w") as raw:
@@ -254,7 +255,7 @@ def write_results(folder, title, facts, command, cores, runs, saturation, latenc
         text += ["## Added latency", "", latency_table(latency), ""]
     text += ["## Idle, memory, two cores", "", *other_lines(other), ""]
     text += ["## Plots", ""] + [f"![{words}]({name})" for name, words in drawn] + [""]
-    text += ["## How it was measured", "", arrangement(cores), machine_table(facts), ""]
+    text += ["## How it was measured", "", arrangement(cores, keep_awake), machine_table(facts), ""]
     used = [name for name in VARIANTS if find(saturation, variant=name)]
     text += ["Variants: " + "; ".join(f"*{name}*: {VARIANTS[name]}" for name in used) + ".", ""]
     text += ["`raw.jsonl` holds every run of the generator, `summary.json` the numbers of the tables.", ""]
