@@ -63,7 +63,17 @@ def main(argv):
                     load = Load(SIZE, CONNECTIONS, args.seconds, 0.3, rate)
                     how = measure.Manner(polls, yields)
                     mine = watched + [p.pid for p in spinning]
-                    run = measure.run(load, started[variant], mock, args.cores, mine, next(numbers), args.programs.loadgen, directory, how)
+                    run = measure.run(
+                        load,
+                        started[variant],
+                        mock,
+                        args.cores,
+                        mine,
+                        next(numbers),
+                        args.programs.loadgen,
+                        directory,
+                        how,
+                    )
                     runs.append({"arrangement": name, "variant": variant, "round": number, **run})
                 for process in spinning:
                     servers.stop(process)
@@ -71,7 +81,9 @@ def main(argv):
             print(f"arrangements.py: {error}", file=sys.stderr)
             return 2
     print(table(runs))
-    print(f"\n1 KiB results, {CONNECTIONS} connections, open loop, {args.rounds} rounds of {args.seconds:g} s. {report.quietness(runs)[1]}")
+    print(
+        f"\n1 KiB results, {CONNECTIONS} connections, open loop, {args.rounds} rounds of {args.seconds:g} s. {report.quietness(runs)[1]}"
+    )
     return 0 if all(run["right"] for run in runs) else 1
 
 

@@ -45,13 +45,22 @@ CONNECTIONS = 64
 MEMORY_CONNECTIONS = [100, 1000]
 MEMORY_STREAMS = [32, 256]
 
-THOROUGH = dict(rounds=3, seconds=1.2, latency_rounds=2, latency_seconds=1.5, naive_seconds=4.0, warmup=0.4, shares="10,50,80")
+THOROUGH = dict(
+    rounds=3, seconds=1.2, latency_rounds=2, latency_seconds=1.5, naive_seconds=4.0, warmup=0.4, shares="10,50,80"
+)
 QUICK = dict(rounds=1, seconds=0.8, latency_rounds=1, latency_seconds=0.8, naive_seconds=2.0, warmup=0.3, shares="50")
 
 
 def load_of(variant, args, size, rate=None):
     if variant == NAIVE:
-        return Load(size, NAIVE_CONNECTIONS if rate is None else CONNECTIONS, args.naive_seconds, args.warmup, rate, compare_texts=False)
+        return Load(
+            size,
+            NAIVE_CONNECTIONS if rate is None else CONNECTIONS,
+            args.naive_seconds,
+            args.warmup,
+            rate,
+            compare_texts=False,
+        )
     seconds = args.seconds if rate is None else args.latency_seconds
     return Load(size, CONNECTIONS, seconds, args.warmup, rate)
 
@@ -91,11 +100,16 @@ class Comparison:
             directory = pathlib.Path(temporary)
             mock = variants.start_mock(servers, args.programs, {args.cores.mock}, size, form, directory)
             started = {
-                v: variants.start(v, servers, args.programs, {args.cores.proxy}, mock[1], directory) for v in args.variants
+                v: variants.start(v, servers, args.programs, {args.cores.proxy}, mock[1], directory)
+                for v in args.variants
             }
             if not self.idle:
                 self.idle = [
-                    {"variant": v, "rss_kib": sum(map(rss_kib, t.pids)), "cores": measure.idle_cores(t, IDLE_SECONDS / len(started))}
+                    {
+                        "variant": v,
+                        "rss_kib": sum(map(rss_kib, t.pids)),
+                        "cores": measure.idle_cores(t, IDLE_SECONDS / len(started)),
+                    }
                     for v, t in started.items()
                     if t.pid
                 ]
@@ -119,7 +133,9 @@ class Comparison:
             for variant, target in started.items():
                 if number <= rounds_of(variant, self.args.rounds):
                     load = load_of(variant, self.args, size)
-                    self.measure(load, variant, target, mock, watched, directory, phase="saturation", form=form, round=number)
+                    self.measure(
+                        load, variant, target, mock, watched, directory, phase="saturation", form=form, round=number
+                    )
 
     def saturated_at(self, form, size, variant):
         """Median requests per second."""
@@ -142,7 +158,10 @@ class Comparison:
         for share in self.args.shares:
             load = load_of(NAIVE, self.args, size, (naive or 1.0) * share / 100)
             if not naive or load.rate * load.seconds < NAIVE_CALLS_MIN:
-                self.progress.step(step_seconds(load), f"left out: {NAIVE} is too slow for {NAIVE_CALLS_MIN} calls in {load.seconds:g} s")
+                self.progress.step(
+                    step_seconds(load),
+                    f"left out: {NAIVE} is too slow for {NAIVE_CALLS_MIN} calls in {load.seconds:g} s",
+                )
                 continue
             for variant in ("direct", NAIVE):
                 self.measure(load, variant, started[variant], rates_of=NAIVE, share=share, round=1, **common)
@@ -166,16 +185,26 @@ class Comparison:
             for number, (workers, target) in itertools.product(range(1, args.rounds + 1), started.items()):
                 load = load_of(FULL, args, size)
                 labels = dict(phase="two-cores", form="json", workers=workers, round=number)
-                found.setdefault(workers, []).append(self.measure(load, FULL, target, mock, watched, directory, **labels))
+                found.setdefault(workers, []).append(
+                    self.measure(load, FULL, target, mock, watched, directory, **labels)
+                )
         cpu = [statistics.median(run["proxy"]["cpu_us_per_request"] for run in found[n]) for n in (1, 2)]
         rps = [statistics.median(run["rps"] for run in found[n]) for n in (1, 2)]
-        return {"own_cores": bool(spare), "cpu_us": cpu, "rps": rps, "cpu_ratio": 2 * cpu[0] / cpu[1], "rps_ratio": rps[1] / rps[0]}
+        return {
+            "own_cores": bool(spare),
+            "cpu_us": cpu,
+            "rps": rps,
+            "cpu_ratio": 2 * cpu[0] / cpu[1],
+            "rps_ratio": rps[1] / rps[0],
+        }
 
 
 def progress_text(run):
     cpu = f"{run['proxy']['cpu_us_per_request']:9.2f} us/req" if run["proxy"] else " " * 16
     at = f"{run['share']} %" if "share" in run else ""
-    verdict = "" if run["right"] else f"  WRONG: {run['wrong_by_kind'] or 'calls lost or repeated'} {run['examples'][:1]}"
+    verdict = (
+        "" if run["right"] else f"  WRONG: {run['wrong_by_kind'] or 'calls lost or repeated'} {run['examples'][:1]}"
+    )
     return (
         f"{report.plots.size_name(run['size']):>7} {run['form']:<4} {at:>4} {run['variant']:<18} {run['rps']:>7.0f} req/s {cpu}"
         f"  p50 {run['latency_us']['p50']:>8.1f} us  others {run['foreign_cores']:.2f} cores{verdict}"
@@ -232,7 +261,11 @@ def parse(argv):
     parser.add_argument("--latency-seconds", type=float, help="of one run for latency [default: 1.5]")
     parser.add_argument("--naive-seconds", type=float, help="of one run of the Python gateway [default: 4]")
     parser.add_argument("--warmup", type=float, help="seconds before measuring [default: 0.4]")
-    parser.add_argument("--keep-awake", action="store_true", help="the proxy's core never sleeps during latency runs; see bench/README.md")
+    parser.add_argument(
+        "--keep-awake",
+        action="store_true",
+        help="the proxy's core never sleeps during latency runs; see bench/README.md",
+    )
     parser.add_argument("--no-extras", dest="extras", action="store_false", help="leave out memory and two cores")
     options.add(parser)
     args = parser.parse_args(argv)
@@ -241,7 +274,9 @@ def parse(argv):
         if getattr(args, name) is None:
             setattr(args, name, value)
     try:
-        args.sizes, args.shares = ([int(n) for n in getattr(args, name).split(",") if n] for name in ("sizes", "shares"))
+        args.sizes, args.shares = (
+            [int(n) for n in getattr(args, name).split(",") if n] for name in ("sizes", "shares")
+        )
     except ValueError:
         parser.error("--sizes and --shares must be whole numbers")
     if not all(0 < share < 100 for share in args.shares) or not all(64 <= size <= 16 << 20 for size in args.sizes):
@@ -310,7 +345,18 @@ def main(argv):
     folder = report.results_folder(args.out, args.date, args.name)
     other["idle"] = comparison.idle
     right, quiet = report.write_results(
-        folder, f"{args.name}, {args.date}", facts, command, args.cores, runs, saturation, latency, other, rows, planned_text(args), args.keep_awake
+        folder,
+        f"{args.name}, {args.date}",
+        facts,
+        command,
+        args.cores,
+        runs,
+        saturation,
+        latency,
+        other,
+        rows,
+        planned_text(args),
+        args.keep_awake,
     )
     print(report.saturation_table(saturation), report.latency_table(latency), report.target_table(rows), sep="\n\n")
     print(

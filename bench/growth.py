@@ -50,9 +50,7 @@ IDLE_SECONDS = 1.0  # to measure the CPU time of connections that do nothing
 KEEPALIVE_MS = 600_000  # no idle connection may be closed while the others are made
 STEP_OVERHEAD_SECONDS = 0.7  # starting a gateway and the generator
 
-IDENTITIES = (
-    "Identities: the gateway does not know callers yet (README, \"What it does not do yet\"), so there is nothing to vary."
-)
+IDENTITIES = 'Identities: the gateway does not know callers yet (README, "What it does not do yet"), so there is nothing to vary.'
 RULE_KIND = (
     "Rules are rules of the deployment (`inspection.custom`), each with a literal of its own in front "
     "(`ACME0001-\\d{6,10}`), as account numbers and tokens have; all built-in rules but one are off. Rules without a literal "
@@ -71,7 +69,10 @@ class Growth:
 
     @contextlib.contextmanager
     def place(self):
-        with tempfile.TemporaryDirectory(prefix="tidegate-growth-", dir=self.args.work) as temporary, Servers() as servers:
+        with (
+            tempfile.TemporaryDirectory(prefix="tidegate-growth-", dir=self.args.work) as temporary,
+            Servers() as servers,
+        ):
             yield servers, pathlib.Path(temporary)
 
     def mock(self, servers, directory, size=KIB):
@@ -80,7 +81,9 @@ class Growth:
     def gateway(self, servers, home, upstream, **more):
         """A gateway with everything on. Returns it and the seconds it took to listen."""
         home.mkdir()
-        config = variants.gateway_config(upstream, "redact", True, home, limits=f"keepalive_idle_ms: {KEEPALIVE_MS}", **more)
+        config = variants.gateway_config(
+            upstream, "redact", True, home, limits=f"keepalive_idle_ms: {KEEPALIVE_MS}", **more
+        )
         started = time.monotonic()
         target, _ = variants.start_tidegate(servers, self.args.programs, {self.args.cores.proxy}, config, home)
         return target, time.monotonic() - started
@@ -91,8 +94,12 @@ class Growth:
         run = measure.run(load, target, mock, cores, watched, next(self.numbers), programs.loadgen, directory)
         self.runs.append({"study": study, "x": x, "series": series, **run})
         cpu = run["proxy"]["cpu_us_per_request"]
-        verdict = "" if run["right"] else f"  WRONG: {run['wrong_by_kind'] or 'calls lost or repeated'} {run['examples'][:1]}"
-        self.progress.step(self.step_seconds(), f"{study:<9} {x:>8} {series:<5} {cpu:>9.2f} us/req {run['rps']:>7.0f} req/s{verdict}")
+        verdict = (
+            "" if run["right"] else f"  WRONG: {run['wrong_by_kind'] or 'calls lost or repeated'} {run['examples'][:1]}"
+        )
+        self.progress.step(
+            self.step_seconds(), f"{study:<9} {x:>8} {series:<5} {cpu:>9.2f} us/req {run['rps']:>7.0f} req/s{verdict}"
+        )
         return run
 
     def step_seconds(self):
@@ -109,23 +116,50 @@ class Growth:
                 load = load_of(size)
                 mock = self.mock(servers, directory, load.size)
                 for name in series:
-                    args = (servers, self.args.programs, {self.args.cores.proxy}, mock[1], directory, load.arguments_bytes)
+                    args = (
+                        servers,
+                        self.args.programs,
+                        {self.args.cores.proxy},
+                        mock[1],
+                        directory,
+                        load.arguments_bytes,
+                    )
                     target = variants.start(WITH_PEER[name], *args)
                     run = self.measure(key, size, name, target, mock, directory, load)
                     series[name].append((size, run["proxy"]["cpu_us_per_request"]))
         per_kib = {name: slope(points) for name, points in series.items() if len(points) > 1}
-        note += " Each further KiB costs " + ", ".join(f"{name} {1024 * cost:.2f} us" for name, cost in per_kib.items()) + "."
+        note += (
+            " Each further KiB costs "
+            + ", ".join(f"{name} {1024 * cost:.2f} us" for name, cost in per_kib.items())
+            + "."
+        )
         return [Study(key, title, x_label, "CPU us/request", "linear", series, sizes=True, note=note)]
 
     def results(self):
         load_of = lambda size: self.load(size, connections_for(size))
-        note = f"{STUDY_CONNECTIONS} connections, fewer where more than {plots_size(BYTES_IN_FLIGHT)} would be under way."
-        return self.sizes("results", self.args.points(RESULTS), load_of, "CPU time against the size of the result", "bytes of result text", note)
+        note = (
+            f"{STUDY_CONNECTIONS} connections, fewer where more than {plots_size(BYTES_IN_FLIGHT)} would be under way."
+        )
+        return self.sizes(
+            "results",
+            self.args.points(RESULTS),
+            load_of,
+            "CPU time against the size of the result",
+            "bytes of result text",
+            note,
+        )
 
     def arguments(self):
         load_of = lambda size: self.load(KIB, connections_for(size), size)
         note = "Results of 1 KiB."
-        return self.sizes("arguments", self.args.points(ARGUMENTS), load_of, "CPU time against the size of the arguments", "bytes of arguments", note)
+        return self.sizes(
+            "arguments",
+            self.args.points(ARGUMENTS),
+            load_of,
+            "CPU time against the size of the arguments",
+            "bytes of arguments",
+            note,
+        )
 
     def rules(self):
         """One gateway for each number of rules, messages of 1 and of 16 KiB."""
@@ -142,9 +176,33 @@ class Growth:
                     run = self.measure("rules", count, "full", target, mock, directory, self.load(size))
                     cost[f"{plots_size(size)} results"].append((count, run["proxy"]["cpu_us_per_request"]))
         return [
-            Study("rules-cpu", "CPU time against the number of rules", "rules", "CPU us/request", "flat", cost, log_y=False, note=RULE_KIND),
-            Study("rules-start", "Time to start against the number of rules", "rules", "seconds", "linear", {"full": start}),
-            Study("rules-memory", "Memory at rest against the number of rules", "rules", "MiB", "linear", {"full": resident}, log_y=False),
+            Study(
+                "rules-cpu",
+                "CPU time against the number of rules",
+                "rules",
+                "CPU us/request",
+                "flat",
+                cost,
+                log_y=False,
+                note=RULE_KIND,
+            ),
+            Study(
+                "rules-start",
+                "Time to start against the number of rules",
+                "rules",
+                "seconds",
+                "linear",
+                {"full": start},
+            ),
+            Study(
+                "rules-memory",
+                "Memory at rest against the number of rules",
+                "rules",
+                "MiB",
+                "linear",
+                {"full": resident},
+                log_y=False,
+            ),
         ]
 
     def active(self):
@@ -154,7 +212,10 @@ class Growth:
         with self.place() as (servers, directory):
             mock = self.mock(servers, directory)
             cores = {self.args.cores.proxy}
-            started = {name: variants.start(WITH_PEER[name], servers, self.args.programs, cores, mock[1], directory) for name in cost}
+            started = {
+                name: variants.start(WITH_PEER[name], servers, self.args.programs, cores, mock[1], directory)
+                for name in cost
+            }
             for count in self.args.points(ACTIVE):
                 for name, target in started.items():
                     run = self.measure("active", count, name, target, mock, directory, self.load(connections=count))
@@ -165,8 +226,24 @@ class Growth:
             "thousand the buffers of all do not fit the cache. nginx pays for both too."
         )
         return [
-            Study("active-cpu", "CPU time against active connections", "active connections", "CPU us/request", "flat", cost, log_y=False, reason=reason),
-            Study("active-p99", "p99 in a closed loop against active connections", "active connections", "us", "linear", latency),
+            Study(
+                "active-cpu",
+                "CPU time against active connections",
+                "active connections",
+                "CPU us/request",
+                "flat",
+                cost,
+                log_y=False,
+                reason=reason,
+            ),
+            Study(
+                "active-p99",
+                "p99 in a closed loop against active connections",
+                "active connections",
+                "us",
+                "linear",
+                latency,
+            ),
         ]
 
     def idle(self):
@@ -188,9 +265,35 @@ class Growth:
         note += " Each connection has had one answer."
         active = f"{STUDY_CONNECTIONS} other connections were busy."
         return [
-            Study("idle-memory", "Memory against idle connections", "idle connections", "MiB", "linear", {"full": resident}, log_y=False, note=note),
-            Study("idle-rest", "CPU at rest against idle connections", "idle connections", "% of a core", "linear", {"full": resting}, log_y=False),
-            Study("idle-cpu", "CPU time of a request against idle connections", "idle connections", "CPU us/request", "flat", {"full": cost}, log_y=False, note=active),
+            Study(
+                "idle-memory",
+                "Memory against idle connections",
+                "idle connections",
+                "MiB",
+                "linear",
+                {"full": resident},
+                log_y=False,
+                note=note,
+            ),
+            Study(
+                "idle-rest",
+                "CPU at rest against idle connections",
+                "idle connections",
+                "% of a core",
+                "linear",
+                {"full": resting},
+                log_y=False,
+            ),
+            Study(
+                "idle-cpu",
+                "CPU time of a request against idle connections",
+                "idle connections",
+                "CPU us/request",
+                "flat",
+                {"full": cost},
+                log_y=False,
+                note=active,
+            ),
         ]
 
     def servers(self):
@@ -205,9 +308,34 @@ class Growth:
                 cost.append((count, run["proxy"]["cpu_us_per_request"]))
         note = "All servers have the same settings and the same address; requests go to one of them."
         return [
-            Study("servers-cpu", "CPU time of a request against configured servers", "servers", "CPU us/request", "flat", {"full": cost}, log_y=False, note=note),
-            Study("servers-start", "Time to start against configured servers", "servers", "seconds", "linear", {"full": start}, log_y=False),
-            Study("servers-memory", "Memory at rest against configured servers", "servers", "MiB", "linear", {"full": resident}, log_y=False),
+            Study(
+                "servers-cpu",
+                "CPU time of a request against configured servers",
+                "servers",
+                "CPU us/request",
+                "flat",
+                {"full": cost},
+                log_y=False,
+                note=note,
+            ),
+            Study(
+                "servers-start",
+                "Time to start against configured servers",
+                "servers",
+                "seconds",
+                "linear",
+                {"full": start},
+                log_y=False,
+            ),
+            Study(
+                "servers-memory",
+                "Memory at rest against configured servers",
+                "servers",
+                "MiB",
+                "linear",
+                {"full": resident},
+                log_y=False,
+            ),
         ]
 
     def streams(self):
@@ -222,7 +350,18 @@ class Growth:
                 self.progress.step(self.step_seconds(), f"streams   {count:>8} full  {resident[-1][1]:>9.1f} MiB")
             note = per_each("stream", resident) + again(streams, target, self.args.points(STREAMS)[-1])
         note += " Through each flows an event of 1 KiB each second."
-        return [Study("streams-memory", "Memory against active event streams", "active event streams", "MiB", "linear", {"full": resident}, log_y=False, note=note)]
+        return [
+            Study(
+                "streams-memory",
+                "Memory against active event streams",
+                "active event streams",
+                "MiB",
+                "linear",
+                {"full": resident},
+                log_y=False,
+                note=note,
+            )
+        ]
 
 
 def per_each(what, resident):
@@ -242,7 +381,9 @@ def again(opened, target, count):
 
 def custom_rules(count):
     """For `more` of `gateway_config`."""
-    rules = ", ".join(f"{{ id: acme-{n:04}, type: ACME, pattern: 'ACME{n:04}-\\d{{6,10}}' }}" for n in range(1, count + 1))
+    rules = ", ".join(
+        f"{{ id: acme-{n:04}, type: ACME, pattern: 'ACME{n:04}-\\d{{6,10}}' }}" for n in range(1, count + 1)
+    )
     return f"{variants.without_rules()}, custom: [{rules}]"
 
 
@@ -253,7 +394,15 @@ def plots_size(size):
 def steps_of(study, args):
     """How many steps of progress a study takes."""
     peers = len(WITH_PEER)
-    points = {"results": RESULTS, "arguments": ARGUMENTS, "rules": RULES, "active": ACTIVE, "idle": IDLE, "servers": SERVERS, "streams": STREAMS}
+    points = {
+        "results": RESULTS,
+        "arguments": ARGUMENTS,
+        "rules": RULES,
+        "active": ACTIVE,
+        "idle": IDLE,
+        "servers": SERVERS,
+        "streams": STREAMS,
+    }
     each = {"results": peers, "arguments": peers, "rules": 2, "active": peers}
     return len(args.points(points[study])) * each.get(study, 1)
 
@@ -288,7 +437,10 @@ def main(argv):
     files = raise_open_files()
     absent = [IDENTITIES]
     if "idle" in args.studies and files < max(IDLE) + 1000:
-        print(f"growth.py: only {files} open files are allowed: raise `ulimit -Hn` above {max(IDLE) + 1000}", file=sys.stderr)
+        print(
+            f"growth.py: only {files} open files are allowed: raise `ulimit -Hn` above {max(IDLE) + 1000}",
+            file=sys.stderr,
+        )
         return 2
     command = report.typed_command("bench/growth.py", argv)
     facts = report.machine(args.programs, args.cores, args.work)

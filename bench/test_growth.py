@@ -61,7 +61,9 @@ class Texts(unittest.TestCase):
             folder = pathlib.Path(temporary) / "results"
             runs = [{"right": True, "foreign_cores": 0.0, "steal_cores": 0.0}]
             studies = [study("flat", [(1, 1.0), (10, 9.0)])]
-            right = growth.write(folder, "growth", "cmd", {"cpu": "x"}, runs, studies, ["Identities: none."], measure.Cores(0, 1, 1))
+            right = growth.write(
+                folder, "growth", "cmd", {"cpu": "x"}, runs, studies, ["Identities: none."], measure.Cores(0, 1, 1)
+            )
             text = (folder / "README.md").read_text()
             self.assertTrue(right)
             self.assertIn("- Title: full: not flat: 9 at 10 against 1 at 1, 9.00 times. **Not explained.**", text)
@@ -70,7 +72,9 @@ class Texts(unittest.TestCase):
             self.assertTrue((folder / "key.svg").exists() and (folder / "summary.json").exists())
             studies[0].reason = "It has to be."
             runs[0]["right"] = False
-            self.assertFalse(growth.write(folder / "again", "growth", "cmd", {}, runs, studies, [], measure.Cores(0, 1, 1)))
+            self.assertFalse(
+                growth.write(folder / "again", "growth", "cmd", {}, runs, studies, [], measure.Cores(0, 1, 1))
+            )
             again = (folder / "again/README.md").read_text()
             self.assertIn("INVALID", again)
             self.assertIn("9.00 times. It has to be.", again)

@@ -69,15 +69,32 @@ class Charts(unittest.TestCase):
         self.assertGreater(y1, y3)  # up is less
 
     def test_ticks_can_be_chosen_and_named(self):
-        svg = plots.lines("t", "x", "y", {"a": [(10, 1), (50, 2), (80, 4)]}, log_x=False, x_ticks=[10, 50, 80], x_name=lambda x: f"{x} %")
+        svg = plots.lines(
+            "t",
+            "x",
+            "y",
+            {"a": [(10, 1), (50, 2), (80, 4)]},
+            log_x=False,
+            x_ticks=[10, 50, 80],
+            x_name=lambda x: f"{x} %",
+        )
         self.assertTrue({"10 %", "50 %", "80 %"} <= set(texts(svg)))
 
     def test_all_marks_lie_inside(self):
-        for svg in (self.lines(), self.lines(log_x=False, log_y=False), plots.bars("t", "y", ["g"], {"a": [3.0], "b": [0.5]})):
+        for svg in (
+            self.lines(),
+            self.lines(log_x=False, log_y=False),
+            plots.bars("t", "y", ["g"], {"a": [3.0], "b": [0.5]}),
+        ):
             for x, y in re.findall(r'x="(-?[\d.]+)" y="(-?[\d.]+)"', svg):
                 self.assertTrue(0 <= float(x) <= plots.WIDTH and 0 <= float(y) <= plots.HEIGHT, (x, y))
             for line in points(svg):
-                self.assertTrue(all(plots.LEFT <= x <= plots.LEFT + plots.PLOT_W and plots.TOP <= y <= plots.TOP + plots.PLOT_H for x, y in line))
+                self.assertTrue(
+                    all(
+                        plots.LEFT <= x <= plots.LEFT + plots.PLOT_W and plots.TOP <= y <= plots.TOP + plots.PLOT_H
+                        for x, y in line
+                    )
+                )
 
     def test_bars_are_as_high_as_their_values(self):
         svg = plots.bars("t", "y", ["one", "two"], {"a": [10.0, 5.0], "b": [None, 2.5]})

@@ -57,7 +57,10 @@ class Saturation(unittest.TestCase):
     def test_forms_and_sizes_do_not_mix(self):
         raw = [run("nginx", 1, 100, 20), run("nginx", 1, 50, 20, form="sse"), run("nginx", 1, 10, 20, size=16384)]
         rows = summary.saturation_rows(raw, ["nginx"])
-        self.assertEqual([(r["form"], r["size"], r["rps"][1]) for r in rows], [("json", 1024, 100), ("json", 16384, 10), ("sse", 1024, 50)])
+        self.assertEqual(
+            [(r["form"], r["size"], r["rps"][1]) for r in rows],
+            [("json", 1024, 100), ("json", 16384, 10), ("sse", 1024, 50)],
+        )
 
 
 class Latency(unittest.TestCase):
@@ -123,7 +126,11 @@ class Targets(unittest.TestCase):
                 late("tidegate-full", 1, 10 + 130 * nudge, 20 + 1000 * nudge),
                 late("direct", 1, 10, rates_of="python"), late("python", 1, 10 + 6500, rates_of="python"),
             ]  # fmt: skip
-            memory_facts = {"idle_without_rules_kib": 20480 * nudge, "idle_connection_kib": 8 * nudge, "stream_kib": 16 * nudge}
+            memory_facts = {
+                "idle_without_rules_kib": 20480 * nudge,
+                "idle_connection_kib": 8 * nudge,
+                "stream_kib": 16 * nudge,
+            }
             two = {"own_cores": False, "cpu_ratio": 1.8 / nudge, "rps_ratio": 9}
             return self.verdicts(saturation, latency, memory_facts, two)
 
@@ -138,7 +145,9 @@ class Targets(unittest.TestCase):
         self.assertEqual(set(verdicts.values()), {targets.FAIL, targets.MISSING})
 
     def test_a_peer_limited_by_the_load_is_named(self):
-        saturation = summary.saturation_rows([run("nginx", 1, 10_000, 50), run("tidegate-full", 1, 10_000, 100)], ["nginx", "tidegate-full"])
+        saturation = summary.saturation_rows(
+            [run("nginx", 1, 10_000, 50), run("tidegate-full", 1, 10_000, 100)], ["nginx", "tidegate-full"]
+        )
         row = targets.throughput(saturation)[0]
         self.assertIn("limit of nginx", row.note)
         self.assertTrue(row.note.endswith("0.50"), row.note)
@@ -147,12 +156,19 @@ class Targets(unittest.TestCase):
 class Texts(unittest.TestCase):
     def test_a_command_names_no_directory_of_this_machine(self):
         inside = str(report.ROOT / "target/release/tidegate")
-        typed = report.typed_command("bench/compare.py", ["--tidegate", inside, "--loadgen=/somewhere/else/loadgen", "--name", "a b"])
+        typed = report.typed_command(
+            "bench/compare.py", ["--tidegate", inside, "--loadgen=/somewhere/else/loadgen", "--name", "a b"]
+        )
         self.assertEqual(typed, "bench/compare.py --tidegate target/release/tidegate --loadgen=loadgen --name 'a b'")
 
     def test_the_file_system_is_that_of_the_nearest_mount(self):
         mounts = "a / ext4 rw 0 0\nb /proc proc rw 0 0\nc / overlay rw 0 0\nd /proc/sys tmpfs rw 0 0\n"
-        for path, kind in (("/nowhere/x", "overlay"), ("/proc", "proc"), ("/proc/sys/kernel", "tmpfs"), ("/procx", "overlay")):
+        for path, kind in (
+            ("/nowhere/x", "overlay"),
+            ("/proc", "proc"),
+            ("/proc/sys/kernel", "tmpfs"),
+            ("/procx", "overlay"),
+        ):
             self.assertEqual(report.filesystem_of(path, mounts), kind)
 
     def test_the_gateways_config(self):
@@ -181,7 +197,9 @@ class Texts(unittest.TestCase):
         plain = words(measure.Load(1024, 64, 1, 1), False)
         self.assertTrue({"--busy-poll", "--rate"}.isdisjoint(plain))
         self.assertEqual(plain[plain.index("--expect-size") + 1], "1024")
-        self.assertTrue({"--busy-poll", "--rate", "10.000"} <= set(words(measure.Load(1024, 64, 1, 1, rate=10.0), True)))
+        self.assertTrue(
+            {"--busy-poll", "--rate", "10.000"} <= set(words(measure.Load(1024, 64, 1, 1, rate=10.0), True))
+        )
         self.assertNotIn("--expect-size", words(measure.Load(1024, 64, 1, 1, compare_texts=False), False))
 
 
@@ -217,6 +235,7 @@ class Memory(unittest.TestCase):
 
     def test_idle_connections_are_counted_after_an_answer_and_while_alive(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
+
             def serve():
                 for _ in range(2):
                     connection, _ = server.accept()
@@ -261,7 +280,9 @@ class Processes(unittest.TestCase):
 
     def test_a_server_that_ends_says_why(self):
         with tempfile.TemporaryDirectory() as temporary, processes.Servers() as servers:
-            process = servers.start(["sh", "-c", "echo no such port; exit 3"], os.sched_getaffinity(0), pathlib.Path(temporary) / "log")
+            process = servers.start(
+                ["sh", "-c", "echo no such port; exit 3"], os.sched_getaffinity(0), pathlib.Path(temporary) / "log"
+            )
             with self.assertRaisesRegex(processes.CannotRun, "it said:\nno such port"):
                 processes.wait_for("it", process, lambda: None)
 
@@ -275,10 +296,22 @@ class NaiveGateway(unittest.TestCase):
         text = (variants.PEERS / "requirements.txt").read_text()
         packages = [line for line in text.splitlines() if line and not line.startswith("#")]
         self.assertEqual([line for line in packages if "==" not in line], [])
-        self.assertTrue({"fastapi", "httpx", "presidio_analyzer", "uvicorn"} <= {line.split("==")[0] for line in packages})
+        self.assertTrue(
+            {"fastapi", "httpx", "presidio_analyzer", "uvicorn"} <= {line.split("==")[0] for line in packages}
+        )
 
     def test_it_is_python(self):
-        subprocess.run([sys.executable, "-B", "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", variants.PEERS / "naive_gateway.py"], check=True, timeout=30)
+        subprocess.run(
+            [
+                sys.executable,
+                "-B",
+                "-c",
+                "import ast, sys; ast.parse(open(sys.argv[1]).read())",
+                variants.PEERS / "naive_gateway.py",
+            ],
+            check=True,
+            timeout=30,
+        )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ class Study:
         xs = sorted({x for points in self.series.values() for x, _ in points if x > 0})
         shown = {name: [(x, y) for x, y in points if x > 0] for name, points in self.series.items()}
         name = plots.size_name if self.sizes else plots.number
-        return plots.lines(self.title, self.x_label, self.y_label, shown, log_y=self.log_y, x_ticks=spaced(xs), x_name=name)
+        return plots.lines(
+            self.title, self.x_label, self.y_label, shown, log_y=self.log_y, x_ticks=spaced(xs), x_name=name
+        )
 
     def table(self):
         xs = sorted({x for points in self.series.values() for x, _ in points})
@@ -43,7 +45,9 @@ class Study:
     def deviations(self):
         """Sentences about what is neither flat nor linear, as promised."""
         judge = {"flat": not_flat, "linear": not_linear}[self.promise]
-        return [f"{series}: {sentence}" for series, points in self.series.items() for sentence in judge(points, self.sizes)]
+        return [
+            f"{series}: {sentence}" for series, points in self.series.items() for sentence in judge(points, self.sizes)
+        ]
 
 
 def spaced(xs):
@@ -74,7 +78,9 @@ def not_linear(points, sizes=False):
     for (x1, y1), (x2, y2) in zip(points, points[1:]):
         exponent = math.log(y2 / y1) / math.log(x2 / x1)
         if exponent > EXPONENT_MAX:
-            found.append(f"more than linear from {name(x1)} to {name(x2)}: {y2 / y1:.2f} times the cost for {x2 / x1:.2f} times (exponent {exponent:.2f})")
+            found.append(
+                f"more than linear from {name(x1)} to {name(x2)}: {y2 / y1:.2f} times the cost for {x2 / x1:.2f} times (exponent {exponent:.2f})"
+            )
     return found
 
 
@@ -91,11 +97,17 @@ def write(folder, title, command, facts, runs, studies, absent, cores):
         for run in runs:
             raw.write(json.dumps(run, separators=(",", ":")) + "\n")
     right = all(run["right"] for run in runs)
-    verdict = "All answers were right, every call arrived once." if right else "**INVALID: wrong, lost or repeated answers; see raw.jsonl.**"
+    verdict = (
+        "All answers were right, every call arrived once."
+        if right
+        else "**INVALID: wrong, lost or repeated answers; see raw.jsonl.**"
+    )
     text = [f"# {title}", "", f"`{command}`", "", verdict, report.quietness(runs)[1], ""]
     deviations = [(study, sentence) for study in studies for sentence in study.deviations()]
     text += ["## What is neither flat nor linear", ""]
-    text += [f"- {study.title}: {sentence}. {study.reason or '**Not explained.**'}" for study, sentence in deviations] or ["Nothing."]
+    text += [
+        f"- {study.title}: {sentence}. {study.reason or '**Not explained.**'}" for study, sentence in deviations
+    ] or ["Nothing."]
     text += [""]
     for study in studies:
         (folder / f"{study.key}.svg").write_text(study.plot())
@@ -103,7 +115,13 @@ def write(folder, title, command, facts, runs, studies, absent, cores):
         text += [study.note, ""] if study.note else []
         text += [f"![{study.title}]({study.key}.svg)", ""]
     text += ["## What could not be varied", ""] + [f"- {sentence}" for sentence in absent] + [""]
-    text += ["## How it was measured", "", HOW.format(proxy=cores.proxy, load=cores.load, mock=cores.mock), report.machine_table(facts), ""]
+    text += [
+        "## How it was measured",
+        "",
+        HOW.format(proxy=cores.proxy, load=cores.load, mock=cores.mock),
+        report.machine_table(facts),
+        "",
+    ]
     (folder / "README.md").write_text("\n".join(text))
     summary = {"machine": facts, "command": command, "studies": [vars(study) for study in studies]}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")

@@ -86,7 +86,9 @@ def run(load, target, mock, cores, watched, number, loadgen, directory, manner=N
     started, (busy, steal) = time.monotonic(), machine_busy_seconds()
     ours = sum(map(cpu_seconds, watched)) + ended_children_seconds() + time.process_time()
     on_load_core = cpu_seconds(mock_process.pid) + ended_children_seconds()
-    said = finish(command, processes.child_setup({cores.load}, manner.yields), load.seconds + load.warmup + GRACE_SECONDS)
+    said = finish(
+        command, processes.child_setup({cores.load}, manner.yields), load.seconds + load.warmup + GRACE_SECONDS
+    )
     elapsed, (busy_after, steal_after) = time.monotonic() - started, machine_busy_seconds()
     ours = sum(map(cpu_seconds, watched)) + ended_children_seconds() + time.process_time() - ours
     on_load_core = cpu_seconds(mock_process.pid) + ended_children_seconds() - on_load_core

@@ -57,7 +57,10 @@ class IdleConnections:
 
     def grow_to(self, count):
         while len(self.sockets) < count:
-            batch = [socket.create_connection(split(self.address), ANSWER_SECONDS) for _ in range(min(BATCH, count - len(self.sockets)))]
+            batch = [
+                socket.create_connection(split(self.address), ANSWER_SECONDS)
+                for _ in range(min(BATCH, count - len(self.sockets)))
+            ]
             self.sockets += batch
             for connection in batch:
                 connection.sendall(self.request)

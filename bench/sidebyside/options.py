@@ -29,12 +29,21 @@ def add(parser):
         "python": ROOT / ".cache/bench/python/bin/python",
     }.items():
         env = f"{name.upper()}_BIN"
-        parser.add_argument(f"--{name}", default=os.environ.get(env, default), help=f"program [default: {env}, or as built or installed]")
+        parser.add_argument(
+            f"--{name}",
+            default=os.environ.get(env, default),
+            help=f"program [default: {env}, or as built or installed]",
+        )
     parser.add_argument("--proxy-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1, help="core of the generator")
-    parser.add_argument("--mock-core", type=int, help="core of the mock server [default: a third one, or the generator's]")
     parser.add_argument(
-        "--work", type=pathlib.Path, default=tempfile.gettempdir(), help="where audit segments and all else go meanwhile [default: %(default)s]"
+        "--mock-core", type=int, help="core of the mock server [default: a third one, or the generator's]"
+    )
+    parser.add_argument(
+        "--work",
+        type=pathlib.Path,
+        default=tempfile.gettempdir(),
+        help="where audit segments and all else go meanwhile [default: %(default)s]",
     )
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "bench/results")
     parser.add_argument("--date", default=datetime.date.today().isoformat())

@@ -31,7 +31,9 @@ def machine(programs, cores: Cores, work):
     memory = re.search(r"^MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
     commit = output_of(["git", "rev-parse", "HEAD"]) or "none"
     dirty = bool(output_of(["git", "status", "--porcelain"]))
-    version = lambda program, *words: (output_of([program, *words]) or "?").splitlines()[0] if program else "not installed"
+    version = lambda program, *words: (
+        (output_of([program, *words]) or "?").splitlines()[0] if program else "not installed"
+    )
     presidio = "import importlib.metadata as m; print(*(f'{p} {m.version(p)}' for p in ('fastapi', 'httpx', 'presidio-analyzer')))"
     return {
         "cpu": model.group(1) if model else platform.machine(),
@@ -163,7 +165,10 @@ def quietness(runs):
     numbers = f"others used {foreign[1]:.2f} cores (median of the runs; at most {foreign[2]:.2f}), {steal[1]:.2f} were stolen by the host (at most {steal[2]:.2f})"
     if quiet:
         return True, f"The machine was quiet: {numbers}."
-    return False, f"**The machine was not quiet**: {numbers}. Nothing absolute here means anything; look at ratios, with care."
+    return (
+        False,
+        f"**The machine was not quiet**: {numbers}. Nothing absolute here means anything; look at ratios, with care.",
+    )
 
 
 ARRANGEMENT = """\
@@ -188,12 +193,18 @@ SHARED = (
 
 
 def arrangement(cores, keep_awake):
-    where = SHARED.format(load=cores.load) if cores.shared else f" on core {cores.load}, the mock server has core {cores.mock}"
+    where = (
+        SHARED.format(load=cores.load)
+        if cores.shared
+        else f" on core {cores.load}, the mock server has core {cores.mock}"
+    )
     return ARRANGEMENT.format(proxy=cores.proxy, full=FULL, where=where, awake=AWAKE if keep_awake else "")
 
 
 def machine_table(facts):
-    return "\n".join(["| machine | |", "|---|---|"] + [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts.items()])
+    return "\n".join(
+        ["| machine | |", "|---|---|"] + [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts.items()]
+    )
 
 
 def draw(saturation, latency, folder):
@@ -223,7 +234,11 @@ def draw(saturation, latency, folder):
         for quantile in ("p50", "p99"):
             rows = [row for row in latency if (row["form"], row["size"]) == (form, size) and row["variant"] != "direct"]
             series = {
-                name: [(row["share"], row["added_us"][quantile]) for row in rows if row["variant"] == name and (row["added_us"][quantile] or 0) > 0]
+                name: [
+                    (row["share"], row["added_us"][quantile])
+                    for row in rows
+                    if row["variant"] == name and (row["added_us"][quantile] or 0) > 0
+                ]
                 for name in LATENCY_VARIANTS
             }
             shares = sorted({row["share"] for row in rows})
@@ -235,7 +250,9 @@ def draw(saturation, latency, folder):
     return drawn
 
 
-def write_results(folder, title, facts, command, cores, runs, saturation, latency, other, targets, planned, keep_awake=False):
+def write_results(
+    folder, title, facts, command, cores, runs, saturation, latency, other, targets, planned, keep_awake=False
+):
     """`other`: what the idle, memory and two-core parts found. Returns (right, quiet)."""
     folder.mkdir(parents=True, exist_ok=False)
     with open(folder / "raw.jsonl", "w") as raw:
@@ -247,7 +264,11 @@ def write_results(folder, title, facts, command, cores, runs, saturation, latenc
     drawn = draw(saturation, latency, folder)
     right = all(run["right"] for run in runs)
     quiet, quiet_sentence = quietness(runs)
-    verdict = "All answers were right, every call arrived once." if right else "**INVALID: wrong, lost or repeated answers; see raw.jsonl.**"
+    verdict = (
+        "All answers were right, every call arrived once."
+        if right
+        else "**INVALID: wrong, lost or repeated answers; see raw.jsonl.**"
+    )
     text = [f"# {title}", "", f"`{command}`", "", verdict, quiet_sentence, "", planned, ""]
     text += ["## Targets", "", target_table(targets), ""]
     text += ["## Saturation", "", saturation_table(saturation), ""]
@@ -271,14 +292,22 @@ def other_lines(other):
     facts = other.get("memory") or {}
     idle = facts.get("idle_with_rules_kib"), facts.get("idle_without_rules_kib")
     if all(idle):
-        lines += [f"- Idle gateway: {idle[0] / 1024:.1f} MiB; with every built-in rule but one switched off: {idle[1] / 1024:.1f} MiB."]
+        lines += [
+            f"- Idle gateway: {idle[0] / 1024:.1f} MiB; with every built-in rule but one switched off: {idle[1] / 1024:.1f} MiB."
+        ]
     if facts.get("idle_connection_kib") is not None:
         counts = " and ".join(str(count) for count, _ in facts["points"]["idle_connection_kib"])
-        lines += [f"- Each idle client connection, after one call: {facts['idle_connection_kib']:.1f} KiB (between {counts} connections)."]
+        lines += [
+            f"- Each idle client connection, after one call: {facts['idle_connection_kib']:.1f} KiB (between {counts} connections)."
+        ]
     if facts.get("stream_kib") is not None:
         counts = " and ".join(str(count) for count, _ in facts["points"]["stream_kib"])
-        lines += [f"- Each active event stream, with an event of 1 KiB each second: {facts['stream_kib']:.1f} KiB (between {counts} streams)."]
+        lines += [
+            f"- Each active event stream, with an event of 1 KiB each second: {facts['stream_kib']:.1f} KiB (between {counts} streams)."
+        ]
     two = other.get("two_cores")
     if two:
-        lines += [f"- One worker: {two['cpu_us'][0]:.1f} us CPU per request, {two['rps'][0]:.0f} requests/s; two: {two['cpu_us'][1]:.1f} us, {two['rps'][1]:.0f} requests/s."]
+        lines += [
+            f"- One worker: {two['cpu_us'][0]:.1f} us CPU per request, {two['rps'][0]:.0f} requests/s; two: {two['cpu_us'][1]:.1f} us, {two['rps'][1]:.0f} requests/s."
+        ]
     return lines

@@ -101,7 +101,9 @@ def latency_rows(runs, variants):
     runs = [run for run in runs if run["phase"] == "latency"]
     for form, size in cells(runs):
         of_cell = [run for run in runs if (run["form"], run["size"]) == (form, size)]
-        for rates_of, share in sorted({(run["rates_of"], run["share"]) for run in of_cell}, key=lambda k: (k[0] == NAIVE, k)):
+        for rates_of, share in sorted(
+            {(run["rates_of"], run["share"]) for run in of_cell}, key=lambda k: (k[0] == NAIVE, k)
+        ):
             alike = [run for run in of_cell if (run["rates_of"], run["share"]) == (rates_of, share)]
             by_round = {(run["variant"], run["round"]): run for run in alike}
             for variant in variants:

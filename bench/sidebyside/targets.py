@@ -59,8 +59,17 @@ def throughput(saturation):
         value, note = to_nginx(variant, size)
         rows.append(at_least(f"requests/s on one core, {size // KIB} KiB, {variant} to nginx", bound, value, note=note))
     full, nginx, naive = (find(saturation, form="json", size=KIB, variant=name) for name in (FULL, PEER, NAIVE))
-    rows.append(at_most("CPU per request, 1 KiB, full to nginx", 1.32, full and full["cpu_to_nginx"], note=spoilt(full, nginx)))
-    rows.append(at_least("requests/s on one core, 1 KiB, full to the Python gateway", 300, full and full["rps_to_python"], note=spoilt(full, naive)))
+    rows.append(
+        at_most("CPU per request, 1 KiB, full to nginx", 1.32, full and full["cpu_to_nginx"], note=spoilt(full, nginx))
+    )
+    rows.append(
+        at_least(
+            "requests/s on one core, 1 KiB, full to the Python gateway",
+            300,
+            full and full["rps_to_python"],
+            note=spoilt(full, naive),
+        )
+    )
     return rows
 
 
@@ -76,7 +85,12 @@ def added_latency(latency):
         at_most("added p50 at half of saturation, 1 KiB, full to the raw forwarder", 1.3, to_raw["p50"], note=note),
         at_most("added p99 at half of saturation, 1 KiB, full to the raw forwarder", 2, to_raw["p99"], note=note),
         at_most("added p99 at half of saturation, 1 KiB, full", 1000, added["p99"], "us", note),
-        at_most("added p50, 1 KiB, full to the Python gateway, each at half of its own saturation", 0.02, to_naive, note=spoilt(full, naive)),
+        at_most(
+            "added p50, 1 KiB, full to the Python gateway, each at half of its own saturation",
+            0.02,
+            to_naive,
+            note=spoilt(full, naive),
+        ),
     ]
 
 

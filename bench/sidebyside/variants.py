@@ -240,7 +240,9 @@ def start_tidegate(servers, programs, cores, config_text, home, **more):
     home.mkdir(exist_ok=True)
     config, addr_file = home / "tidegate.yaml", home / "addr"
     config.write_text(config_text)
-    process = servers.start([programs.tidegate, "run", "--config", config, "--addr-file", addr_file], cores, home / "log", **more)
+    process = servers.start(
+        [programs.tidegate, "run", "--config", config, "--addr-file", addr_file], cores, home / "log", **more
+    )
 
     def address():
         try:
