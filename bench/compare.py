@@ -30,7 +30,6 @@ from sidebyside.measure import Load  # noqa: E402
 from sidebyside.processes import CannotRun, Servers, raise_open_files, rss_kib  # noqa: E402
 from sidebyside.variants import FULL, NAIVE, VARIANTS  # noqa: E402
 
-ROOT = report.ROOT
 FORMS = ["json", "sse"]
 SIZES = [1 << 10, 16 << 10, 128 << 10]
 IDLE_SECONDS = 3.0
