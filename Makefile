@@ -47,7 +47,7 @@ bench-setup: packages
 bench: bench-setup ## side by side with nginx, HAProxy and others; writes bench/results/ (20 minutes; BENCH_ARGS=--quick: 4)
 	python3 bench/compare.py $(BENCH_ARGS)
 
-bench-growth: bench-setup ## cost against payload, rules, connections, servers, streams; writes bench/results/ (5 minutes)
+bench-growth: bench-setup ## cost against payload, rules, connections, servers, streams; writes bench/results/ (7 minutes)
 	python3 bench/growth.py $(BENCH_ARGS)
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS (default 60); needs cargo-fuzz and a nightly toolchain

@@ -4,9 +4,9 @@
 Each study varies one thing and keeps the rest. What it costs is CPU time per request, resident memory and the time to
 start; what grows neither flat nor linearly is named in the report.
 
-    make bench-growth                           # all of them, in about five minutes
+    make bench-growth                           # all of them, in about seven minutes
     bench/growth.py --studies rules,servers     # some
-    bench/growth.py --quick                     # fewer and shorter points, in about one
+    bench/growth.py --quick                     # every second point, in one round, in about one
 
 Standard library only. Everything is started here, listens on 127.0.0.1, is ended by its process id, and has a
 deadline. Exit code 0: all answers right; 1: not; 2: could not run.
@@ -24,7 +24,7 @@ import time
 
 sys.dont_write_bytecode = True
 
-from sidebyside import memory, measure, options, report, schedule, variants  # noqa: E402
+from sidebyside import memory, measure, options, report, schedule, summary, variants  # noqa: E402
 from sidebyside.growth import Study, slope, write  # noqa: E402
 from sidebyside.measure import Load  # noqa: E402
 from sidebyside.processes import CannotRun, Servers, raise_open_files  # noqa: E402
@@ -48,7 +48,8 @@ BYTES_IN_FLIGHT = MIB  # over all connections, so that large payloads do not onl
 STUDY_CONNECTIONS = 16
 IDLE_SECONDS = 1.0  # to measure the CPU time of connections that do nothing
 KEEPALIVE_MS = 600_000  # no idle connection may be closed while the others are made
-STEP_OVERHEAD_SECONDS = 0.7  # starting a gateway and the generator
+RUN_OVERHEAD_SECONDS = 0.15  # starting the generator
+START_SECONDS = 0.5  # starting a gateway
 
 IDENTITIES = 'Identities: the gateway does not know callers yet (README, "What it does not do yet"), so there is nothing to vary.'
 RULE_KIND = (
@@ -88,22 +89,33 @@ class Growth:
         target, _ = variants.start_tidegate(servers, self.args.programs, {self.args.cores.proxy}, config, home)
         return target, time.monotonic() - started
 
-    def measure(self, study, x, series, target, mock, directory, load):
-        watched = [mock[0].pid, *target.pids]
+    def measure(self, study, x, started, mock, directory, load):
+        """Rounds of `load` against each of `started` (series -> target), interleaved. Returns series -> medians."""
+        watched = [mock[0].pid] + [pid for target in started.values() for pid in target.pids]
         programs, cores = self.args.programs, self.args.cores
-        run = measure.run(load, target, mock, cores, watched, next(self.numbers), programs.loadgen, directory)
-        self.runs.append({"study": study, "x": x, "series": series, **run})
-        cpu = run["proxy"]["cpu_us_per_request"]
-        verdict = (
-            "" if run["right"] else f"  WRONG: {run['wrong_by_kind'] or 'calls lost or repeated'} {run['examples'][:1]}"
-        )
-        self.progress.step(
-            self.step_seconds(), f"{study:<9} {x:>8} {series:<5} {cpu:>9.2f} us/req {run['rps']:>7.0f} req/s{verdict}"
-        )
-        return run
+        mine = {series: [] for series in started}
+        for number, (series, target) in itertools.product(range(1, self.args.rounds + 1), started.items()):
+            run = measure.run(load, target, mock, cores, watched, next(self.numbers), programs.loadgen, directory)
+            self.runs.append({"study": study, "x": x, "series": series, "round": number, **run})
+            mine[series].append(run)
+            if not run["right"]:
+                what = run["wrong_by_kind"] or "calls lost or repeated"
+                print(f"WRONG: {study} {x} {series}: {what} {run['examples'][:1]}", file=sys.stderr)
+        found = {
+            series: {
+                "cpu_us": summary.median([run["proxy"]["cpu_us_per_request"] for run in runs]),
+                "rps": summary.median([run["rps"] for run in runs]),
+                "p50_us": summary.median([run["latency_us"]["p50"] for run in runs]),
+            }
+            for series, runs in mine.items()
+        }
+        for series, medians in found.items():
+            line = f"{study:<9} {x:>8} {series:<5} {medians['cpu_us']:>9.2f} us/req {medians['rps']:>7.0f} req/s"
+            self.progress.step(self.step_seconds(), line)
+        return found
 
     def step_seconds(self):
-        return self.args.seconds + self.args.warmup + STEP_OVERHEAD_SECONDS
+        return self.args.rounds * (self.args.seconds + self.args.warmup + RUN_OVERHEAD_SECONDS) + START_SECONDS
 
     def load(self, size=KIB, connections=STUDY_CONNECTIONS, arguments=256):
         return Load(size, connections, self.args.seconds, self.args.warmup, arguments_bytes=arguments)
@@ -115,18 +127,10 @@ class Growth:
             with self.place() as (servers, directory):
                 load = load_of(size)
                 mock = self.mock(servers, directory, load.size)
-                for name in series:
-                    args = (
-                        servers,
-                        self.args.programs,
-                        {self.args.cores.proxy},
-                        mock[1],
-                        directory,
-                        load.arguments_bytes,
-                    )
-                    target = variants.start(WITH_PEER[name], *args)
-                    run = self.measure(key, size, name, target, mock, directory, load)
-                    series[name].append((size, run["proxy"]["cpu_us_per_request"]))
+                place = (servers, self.args.programs, {self.args.cores.proxy}, mock[1], directory, load.arguments_bytes)
+                started = {name: variants.start(WITH_PEER[name], *place) for name in series}
+                for name, found in self.measure(key, size, started, mock, directory, load).items():
+                    series[name].append((size, found["cpu_us"]))
         per_kib = {name: slope(points) for name, points in series.items() if len(points) > 1}
         note += (
             " Each further KiB costs "
@@ -173,8 +177,8 @@ class Growth:
                     if size == KIB:
                         start.append((count, seconds))
                         resident.append((count, memory.settled_rss_kib(target.pid) / 1024))
-                    run = self.measure("rules", count, "full", target, mock, directory, self.load(size))
-                    cost[f"{plots_size(size)} results"].append((count, run["proxy"]["cpu_us_per_request"]))
+                    found = self.measure("rules", count, {"full": target}, mock, directory, self.load(size))
+                    cost[f"{plots_size(size)} results"].append((count, found["full"]["cpu_us"]))
         return [
             Study(
                 "rules-cpu",
@@ -217,13 +221,13 @@ class Growth:
                 for name in cost
             }
             for count in self.args.points(ACTIVE):
-                for name, target in started.items():
-                    run = self.measure("active", count, name, target, mock, directory, self.load(connections=count))
-                    cost[name].append((count, run["proxy"]["cpu_us_per_request"]))
-                    latency[name].append((count, run["latency_us"]["p99"]))
+                medians = self.measure("active", count, started, mock, directory, self.load(connections=count))
+                for name, found in medians.items():
+                    cost[name].append((count, found["cpu_us"]))
+                    latency[name].append((count, found["p50_us"]))
         reason = (
-            "A single connection pays for every wake-up alone; with more, one turn of the event loop serves several. With a "
-            "thousand the buffers of all do not fit the cache. nginx pays for both too."
+            "A single connection pays for every wake-up alone; with more, one turn of the event loop serves several. "
+            "Compare with nginx, whose cost falls and rises in the same places."
         )
         return [
             Study(
@@ -237,8 +241,8 @@ class Growth:
                 reason=reason,
             ),
             Study(
-                "active-p99",
-                "p99 in a closed loop against active connections",
+                "active-p50",
+                "p50 in a closed loop against active connections",
                 "active connections",
                 "us",
                 "linear",
@@ -257,8 +261,8 @@ class Growth:
                 idle.grow_to(count)
                 resident.append((count, memory.settled_rss_kib(target.pid) / 1024))
                 resting.append((count, 100 * measure.idle_cores(target, IDLE_SECONDS)))
-                run = self.measure("idle", count, "full", target, mock, directory, self.load())
-                cost.append((count, run["proxy"]["cpu_us_per_request"]))
+                found = self.measure("idle", count, {"full": target}, mock, directory, self.load())
+                cost.append((count, found["full"]["cpu_us"]))
                 if idle.alive() != count:
                     raise CannotRun(f"of {count} idle connections only {idle.alive()} are left")
             note = per_each("connection", resident) + again(idle, target, self.args.points(IDLE)[-1])
@@ -304,8 +308,8 @@ class Growth:
                 target, seconds = self.gateway(servers, directory / "gateway", mock[1], server_count=count)
                 start.append((count, seconds))
                 resident.append((count, memory.settled_rss_kib(target.pid) / 1024))
-                run = self.measure("servers", count, "full", target, mock, directory, self.load())
-                cost.append((count, run["proxy"]["cpu_us_per_request"]))
+                found = self.measure("servers", count, {"full": target}, mock, directory, self.load())
+                cost.append((count, found["full"]["cpu_us"]))
         note = "All servers have the same settings and the same address; requests go to one of them."
         return [
             Study(
@@ -410,18 +414,21 @@ def steps_of(study, args):
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="growth", help="name of the results folder after the date")
-    parser.add_argument("--quick", action="store_true", help="every second point, shorter")
+    parser.add_argument("--quick", action="store_true", help="every second point, one round")
     parser.add_argument("--studies", default=",".join(STUDIES), help="of: " + ", ".join(STUDIES))
-    parser.add_argument("--seconds", type=float, help="of one run [default: 2]")
-    parser.add_argument("--warmup", type=float, default=0.4)
+    parser.add_argument("--rounds", type=int, help="of each point; medians are reported [default: 3]")
+    parser.add_argument("--seconds", type=float, default=0.8, help="of one run [default: %(default)s]")
+    parser.add_argument("--warmup", type=float, default=0.3)
     options.add(parser)
     args = parser.parse_args(argv)
     options.check(parser, args)
     args.studies = args.studies.split(",")
     if not set(args.studies) <= set(STUDIES):
         parser.error(f"--studies: must be of {', '.join(STUDIES)}")
-    if args.seconds is None:
-        args.seconds = 0.8 if args.quick else 2.0
+    if args.rounds is None:
+        args.rounds = 1 if args.quick else 3
+    if not 1 <= args.rounds <= 100:
+        parser.error("--rounds must be 1..=100")
     if not 0 < args.seconds <= 600 or not 0 <= args.warmup <= 60:
         parser.error("--seconds must be above 0, up to 600; --warmup up to 60")
     if not args.programs.tidegate:

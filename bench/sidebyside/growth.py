@@ -130,7 +130,7 @@ def write(folder, title, command, facts, runs, studies, absent, cores):
 
 HOW = """\
 Closed loop, one gateway at a time on core {proxy}, generator on core {load}, mock server on core {mock}. CPU is that of all
-threads of the proxy, from schedstat, per answered request. Memory is what is resident in the process once it rests; the
+threads of the proxy, from schedstat, per answered request; each point is the median of its rounds. Memory is what is resident in the process once it rests; the
 kernel's socket buffers are not in it. *full* is redaction with audit, *off* neither. Flat means that the largest value
 is at most {flat} times the smallest; linear, that no step between neighbours grows faster than in proportion (by
 an exponent above {exponent}).
