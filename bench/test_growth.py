@@ -59,7 +59,7 @@ class Texts(unittest.TestCase):
     def test_a_report_names_what_deviates_and_what_is_absent(self):
         with tempfile.TemporaryDirectory() as temporary:
             folder = pathlib.Path(temporary) / "results"
-            runs = [{"right": True, "foreign_cores": 0.0, "steal_cores": 0.0}]
+            runs = [{"right": True, "foreign_cores": 0.0, "steal_cores": 0.0, "fixed_work_ms": 1.0}]
             studies = [study("flat", [(1, 1.0), (10, 9.0)])]
             right = growth.write(
                 folder, "growth", "cmd", {"cpu": "x"}, runs, studies, ["Identities: none."], measure.Cores(0, 1, 1)

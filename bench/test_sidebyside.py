@@ -161,6 +161,13 @@ class Texts(unittest.TestCase):
         )
         self.assertEqual(typed, "bench/compare.py --tidegate target/release/tidegate --loadgen=loadgen --name 'a b'")
 
+    def test_a_machine_is_quiet_when_nobody_else_works_and_its_speed_is_steady(self):
+        calm = dict(foreign_cores=0.02, steal_cores=0.0, fixed_work_ms=0.9)
+        for more, quiet in (({}, True), ({"foreign_cores": 0.5}, False), ({"steal_cores": 0.5}, False)):
+            self.assertEqual(report.quietness([calm | more] * 3)[0], quiet, more)
+        self.assertTrue(report.quietness([calm, calm | {"fixed_work_ms": 1.0}])[0])
+        self.assertFalse(report.quietness([calm, calm, calm | {"fixed_work_ms": 1.9}])[0])
+
     def test_the_file_system_is_that_of_the_nearest_mount(self):
         mounts = "a / ext4 rw 0 0\nb /proc proc rw 0 0\nc / overlay rw 0 0\nd /proc/sys tmpfs rw 0 0\n"
         for path, kind in (

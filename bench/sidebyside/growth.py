@@ -11,6 +11,7 @@ from . import plots, report
 
 # A cost that doubles with its cause has an exponent of 1; measurements of the same thing differ by a few per cent.
 EXPONENT_MAX = 1.10
+UNEXPLAINED = "**Not explained.**"
 FLAT_MAX = 1.25  # largest over smallest value that still counts as flat
 
 
@@ -96,18 +97,19 @@ def write(folder, title, command, facts, runs, studies, absent, cores):
     with open(folder / "raw.jsonl", "w") as raw:
         for run in runs:
             raw.write(json.dumps(run, separators=(",", ":")) + "\n")
-    right = all(run["right"] for run in runs)
+    right, (quiet, quiet_sentence) = all(run["right"] for run in runs), report.quietness(runs)
+    unknown = UNEXPLAINED if quiet else f"{UNEXPLAINED} But the machine was not quiet: repeat it first."
     verdict = (
         "All answers were right, every call arrived once."
         if right
         else "**INVALID: wrong, lost or repeated answers; see raw.jsonl.**"
     )
-    text = [f"# {title}", "", f"`{command}`", "", verdict, report.quietness(runs)[1], ""]
+    text = [f"# {title}", "", f"`{command}`", "", verdict, quiet_sentence, ""]
     deviations = [(study, sentence) for study in studies for sentence in study.deviations()]
     text += ["## What is neither flat nor linear", ""]
-    text += [
-        f"- {study.title}: {sentence}. {study.reason or '**Not explained.**'}" for study, sentence in deviations
-    ] or ["Nothing."]
+    text += [f"- {study.title}: {sentence}. {study.reason or unknown}" for study, sentence in deviations] or [
+        "Nothing."
+    ]
     text += [""]
     for study in studies:
         (folder / f"{study.key}.svg").write_text(study.plot())

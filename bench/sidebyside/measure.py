@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from . import processes
-from .processes import CannotRun, cpu_seconds, ended_children_seconds, machine_busy_seconds, rss_kib
+from .processes import CannotRun, cpu_seconds, ended_children_seconds, fixed_work_ms, machine_busy_seconds, rss_kib
 
 GRACE_SECONDS = 40  # for a run beyond its planned length: answers may take the generator's time-out, 10 s
 
@@ -82,7 +82,7 @@ def run(load, target, mock, cores, watched, number, loadgen, directory, manner=N
     result = directory / f"run-{number}.json"
     manner = manner or Manner.usual(load, cores)
     command = command_of(load, target.url, number, target.pid or mock_process.pid, result, loadgen, manner.polls)
-    before = mock_counts(mock_address)
+    before, fixed_work = mock_counts(mock_address), fixed_work_ms()
     started, (busy, steal) = time.monotonic(), machine_busy_seconds()
     ours = sum(map(cpu_seconds, watched)) + ended_children_seconds() + time.process_time()
     on_load_core = cpu_seconds(mock_process.pid) + ended_children_seconds()
@@ -107,6 +107,7 @@ def run(load, target, mock, cores, watched, number, loadgen, directory, manner=N
         calls_repeated=delta["repeated_markers"],
         foreign_cores=round(max(0.0, busy_after - busy - ours) / elapsed, 3),
         load_core_busy=round(on_load_core / elapsed, 3),
+        fixed_work_ms=round(fixed_work, 4),
         steal_cores=round((steal_after - steal) / elapsed, 3),
     )
     outcome["right"] = outcome["valid"] and outcome["calls_lost"] == 0 and outcome["calls_repeated"] == 0

@@ -15,6 +15,7 @@ from .variants import FULL, LATENCY_VARIANTS, VARIANTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FOREIGN_CORES_QUIET = 0.10  # more CPU used by others: not a quiet machine
+SLOWER_QUIET = 1.25  # the same work took so many times as long at worst as at best: not a steady one
 
 
 def output_of(command):
@@ -160,14 +161,20 @@ def target_table(rows):
 
 def quietness(runs):
     """(quiet, sentence)"""
-    foreign, steal = (spread([run[key] for run in runs]) for key in ("foreign_cores", "steal_cores"))
-    quiet = foreign[1] <= FOREIGN_CORES_QUIET and steal[1] <= FOREIGN_CORES_QUIET
-    numbers = f"others used {foreign[1]:.2f} cores (median of the runs; at most {foreign[2]:.2f}), {steal[1]:.2f} were stolen by the host (at most {steal[2]:.2f})"
+    foreign, steal, work = (
+        spread([run[key] for run in runs]) for key in ("foreign_cores", "steal_cores", "fixed_work_ms")
+    )
+    slower = work[2] / work[0]
+    quiet = foreign[1] <= FOREIGN_CORES_QUIET and steal[1] <= FOREIGN_CORES_QUIET and slower <= SLOWER_QUIET
+    numbers = (
+        f"others used {foreign[1]:.2f} cores (median of the runs; at most {foreign[2]:.2f}), {steal[1]:.2f} were stolen "
+        f"by the host (at most {steal[2]:.2f}), and the same work before each run took {work[0]:.2f} ms at best, "
+        f"{work[1]:.2f} in the median and {work[2]:.2f} at worst"
+    )
     if quiet:
         return True, f"The machine was quiet: {numbers}."
-    return (
-        False,
-        f"**The machine was not quiet**: {numbers}. Nothing absolute here means anything; look at ratios, with care.",
+    return False, (
+        f"**The machine was not quiet**: {numbers}. Nothing absolute here means anything; look at ratios, with care."
     )
 
 
