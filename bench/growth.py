@@ -6,7 +6,7 @@ start; what grows neither flat nor linearly is named in the report.
 
     make bench-growth                           # all of them, in about seven minutes
     bench/growth.py --studies rules,servers     # some
-    bench/growth.py --quick                     # every second point, in one round, in about one
+    bench/growth.py --quick                     # every second point, in one round, in under two
 
 Standard library only. Everything is started here, listens on 127.0.0.1, is ended by its process id, and has a
 deadline. Exit code 0: all answers right; 1: not; 2: could not run.

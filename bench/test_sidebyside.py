@@ -13,6 +13,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
+import arrangements  # noqa: E402
 import compare  # noqa: E402
 from sidebyside import measure, memory, processes, report, schedule, summary, targets, variants  # noqa: E402
 
@@ -96,6 +97,16 @@ class Latency(unittest.TestCase):
         for more, kept in ((dict(), True), (dict(unsent=1), False), (dict(requests=900), False)):
             rows = self.rows(late("raw", 1, 40, **more))
             self.assertEqual(rows["raw", "tidegate-full"]["rate_kept"], kept, more)
+
+
+class Arrangements(unittest.TestCase):
+    def test_the_table_has_medians_of_each_way(self):
+        runs = []
+        for name, p50 in itertools.product(arrangements.ARRANGEMENTS, (10, 30, 20)):
+            runs.append({"arrangement": name, "variant": "raw", "rate": 2000.0, "latency_us": {**US, "p50": p50}})
+        lines = arrangements.table(runs).split("\n")
+        self.assertEqual(len(lines), 2 + len(arrangements.ARRANGEMENTS))
+        self.assertEqual([cell.strip() for cell in lines[2].split("|")[1:5]], ["2000", "sleeps", "raw", "20"])
 
 
 class Targets(unittest.TestCase):
