@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help packages test-packages build run test lint bench bench-micro fuzz deny clean
+.PHONY: help packages test-packages build run test lint bench-setup bench bench-growth bench-micro fuzz deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,15 +32,23 @@ test: test-packages lint ## everything CI checks
 	$(CARGO) build --workspace --locked --bins
 	tests/peers/setup.sh
 	$(CARGO) test --workspace --locked
-	python3 -B bench/test_compare.py
+	python3 -B -m unittest discover --quiet -s bench
 
 bench-micro: packages ## criterion benchmarks of the stages
 	$(CARGO) bench --locked -p tidegate-bench
 
-bench: packages ## side by side with direct and nginx; writes bench/results/
+BENCH_PROGRAMS = -p tidegate-net -p tidegate-loadgen -p tidegate-forwarder
+
+bench-setup: packages
 	@.ci/packages bench
-	$(CARGO) build --release --locked -p tidegate-net -p tidegate-loadgen
-	python3 bench/compare.py --rounds 5 --seconds 5
+	bench/peers/setup.sh
+	$(CARGO) build --release --locked $(BENCH_PROGRAMS)
+
+bench: bench-setup ## side by side with nginx, HAProxy and others; writes bench/results/ (20 minutes; BENCH_ARGS=--quick: 4)
+	python3 bench/compare.py $(BENCH_ARGS)
+
+bench-growth: bench-setup ## cost against payload, rules, connections, servers, streams; writes bench/results/ (7 minutes)
+	python3 bench/growth.py $(BENCH_ARGS)
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS (default 60); needs cargo-fuzz and a nightly toolchain
 	cd fuzz && for t in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$t -- -max_total_time=$${FUZZ_SECONDS:-60}; done

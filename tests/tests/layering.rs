@@ -31,6 +31,7 @@ fn packages_depend_on_each_other_only_as_allowed() {
         ("tidegate-inspect", &["tidegate-core"]),
         ("tidegate-net", &["tidegate-core", "tidegate-inspect"]),
         ("tidegate-loadgen", &[]),
+        ("tidegate-forwarder", &[]),
         ("tidegate-tests", &["tidegate-core"]),
         ("tidegate-bench", &["tidegate-core", "tidegate-inspect", "tidegate-net", "tidegate-loadgen"]),
     ]);
@@ -110,7 +111,7 @@ fn each_runtime_stays_in_its_plane() {
 #[test]
 fn unsafe_code_is_where_it_is_declared() {
     let declared = ["inspect/src/hs.rs", "net/src/rt.rs", "net/src/byte_ring.rs", "loadgen/src/os.rs"];
-    for package in ["core", "inspect", "net", "loadgen", "bench"] {
+    for package in ["core", "inspect", "net", "loadgen", "bench", "bench/forwarder"] {
         for needle in ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"] {
             assert_eq!(occurrences(package, needle, &declared), [""; 0], "{needle}");
         }
