@@ -132,11 +132,19 @@ impl<'a> Worker<'a> {
         let redacted = self.inspect(&body);
         assert_eq!(redacted, call.planted, "the request");
         let mut out = Vec::with_capacity(512);
-        out.extend_from_slice(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Type: application/json\r\n");
+        out.extend_from_slice(
+            b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Type: application/json\r\n",
+        );
         for (known, name, value) in self.request_head.iter_known(&self.buf) {
             let passes = matches!(
                 known,
-                Some(Known::Accept | Known::UserAgent | Known::ProtocolVersion | Known::McpMethod | Known::McpName)
+                Some(
+                    Known::Accept
+                        | Known::UserAgent
+                        | Known::ProtocolVersion
+                        | Known::McpMethod
+                        | Known::McpName
+                )
             );
             if passes {
                 out.extend_from_slice(name);

@@ -493,7 +493,10 @@ mod tests {
         }
         assert_eq!(v["tool_name"], "a\n\u{202e}\"\u{1b}[2J");
         assert_eq!(v["request_id"], "x\"\u{202e}");
-        assert_eq!((&v["args_hash"], &v["response_hash"]), (&"ab".repeat(32).into(), &"cd".repeat(32).into()));
+        assert_eq!(
+            (&v["args_hash"], &v["response_hash"]),
+            (&"ab".repeat(32).into(), &"cd".repeat(32).into())
+        );
         assert_eq!((v["latency_ms"].as_f64(), v["seq"].as_u64()), (Some(1.234), Some(7)));
         assert_eq!(v["timestamp"], "2023-11-14T22:13:20.007Z");
         record.encode_intent(&mut out);

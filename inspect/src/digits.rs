@@ -7,8 +7,8 @@
 //! and must never miss what its rule accepts. Pure; no allocation.
 
 use memchr::{memchr_iter, memmem};
-use std::sync::LazyLock;
 use serde::Deserialize;
+use std::sync::LazyLock;
 
 /// A trigger written in code. A rule names it with `shape`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -160,7 +160,9 @@ impl Consumer {
             }
             let len = len as usize;
             // SAFETY: `ptr` checks the bounds; `[tail, head)` belongs to the consumer until `tail` is stored below.
-            records.push(unsafe { std::slice::from_raw_parts(shared.ptr(index + ALIGN, len).cast_const(), len) });
+            records.push(unsafe {
+                std::slice::from_raw_parts(shared.ptr(index + ALIGN, len).cast_const(), len)
+            });
             tail += (ALIGN + len.next_multiple_of(ALIGN)) as u64;
             taken += len;
         }

@@ -38,9 +38,8 @@ pub fn each(inputs: &[&[u8]], out: &mut Vec<Digest>) {
 }
 
 /// FIPS 180-4, 5.3.3.
-const INITIAL: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
+const INITIAL: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// FIPS 180-4, 4.2.2.
 #[rustfmt::skip]
@@ -70,7 +69,8 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    const IDLE: Lane<'static> = Lane { input: None, whole: &[], tail: [0; 2 * BLOCK], tail_at: 0, tail_len: BLOCK };
+    const IDLE: Lane<'static> =
+        Lane { input: None, whole: &[], tail: [0; 2 * BLOCK], tail_at: 0, tail_len: BLOCK };
 
     fn new(index: usize, input: &'a [u8]) -> Lane<'a> {
         let (whole, rest) = input.split_at(input.len() / BLOCK * BLOCK);

@@ -7,8 +7,8 @@
 use crate::rt::{self, Shut};
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
-use std::rc::Rc;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -188,8 +188,8 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
     use std::os::fd::AsRawFd;
+    use std::time::Instant;
 
     #[test]
     fn deadlines_fire_once_and_guards_may_go_in_any_order() {

@@ -120,9 +120,11 @@ mod tests {
     use tidegate_core::audit::{CallRecord, Hash, hex};
 
     fn entry(kind: Kind, call: u64, args: &str, answer: &str) -> Vec<u8> {
-        let record = CallRecord { args_hash: Hash::Later, response_hash: Hash::Later, ..CallRecord::default() };
+        let record =
+            CallRecord { args_hash: Hash::Later, response_hash: Hash::Later, ..CallRecord::default() };
         let mut text = Vec::new();
-        let gaps = if kind == Kind::Call { record.encode(&mut text) } else { record.encode_intent(&mut text) };
+        let gaps =
+            if kind == Kind::Call { record.encode(&mut text) } else { record.encode_intent(&mut text) };
         let (args, answer) = (args.as_bytes(), answer.as_bytes());
         let entry = Entry { kind, call, text: &text, gaps, args, answer };
         let bytes = [&entry.header()[..], args, answer, &text].concat();
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn digests_stand_in_their_records() {
-        let all: Vec<_> = (0..40).map(|i| entry(Kind::Call, i, &format!("a{i}"), &"x".repeat(i as usize))).collect();
+        let all: Vec<_> =
+            (0..40).map(|i| entry(Kind::Call, i, &format!("a{i}"), &"x".repeat(i as usize))).collect();
         for (i, line) in lines(&all).iter().enumerate() {
             assert_eq!(line["args_hash"], digest(&format!("a{i}")));
             assert_eq!(line["response_hash"], digest(&"x".repeat(i)));
@@ -159,8 +162,11 @@ mod tests {
 
     #[test]
     fn an_intent_is_written_unless_its_call_is_there_too() {
-        let batch =
-            [entry(Kind::Intent, 1, "a", ""), entry(Kind::Intent, 2, "b", ""), entry(Kind::Call, 1, "a", "c")];
+        let batch = [
+            entry(Kind::Intent, 1, "a", ""),
+            entry(Kind::Intent, 2, "b", ""),
+            entry(Kind::Call, 1, "a", "c"),
+        ];
         let got = lines(&batch);
         let kinds: Vec<_> = got.iter().map(|l| l["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["intent", "call"]);
