@@ -61,6 +61,7 @@ pub struct Doc {
     text: Vec<u8>,
     wire_len: usize,
     toks: Vec<Tok>,
+    has_escapes: bool,
 }
 
 /// Why a text was refused.
@@ -150,7 +151,9 @@ impl Parser {
         });
         if matches!(result, Ok(()) | Err(JsonError::DuplicateKey)) {
             // What an escaped string leaves of its wire form must not join it in the eyes of a scanner.
+            doc.has_escapes = false;
             for t in doc.toks.iter().filter(|t| t.escaped) {
+                doc.has_escapes = true;
                 doc.text[(t.start + 1 + t.len) as usize..t.end as usize].fill(b'"');
             }
         }
@@ -325,6 +328,11 @@ impl Doc {
     /// When `i` is not an index of this document: a defect of the caller.
     pub fn tok(&self, i: TokIdx) -> Tok {
         self.toks[i as usize]
+    }
+
+    /// Some string or key has escapes in its wire form.
+    pub fn has_escapes(&self) -> bool {
+        self.has_escapes
     }
 
     /// Length of the wire text.

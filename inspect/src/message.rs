@@ -239,7 +239,7 @@ impl Inspector {
             report.count("FLOOD");
             return report;
         }
-        if self.hits.is_empty() && !doc.toks().iter().any(|t| t.escaped && may_nest(doc, t)) {
+        if self.hits.is_empty() && !nests(doc) {
             return report;
         }
         self.find(engine, scratch, plan, doc);
@@ -347,8 +347,24 @@ impl Inspector {
         let mut open = std::mem::take(&mut self.open);
         open.clear();
         let mut rest = hits;
-        for (i, t) in doc.toks().iter().enumerate() {
-            let i = i as TokIdx;
+        // What holds neither hits nor JSON in strings is not entered; without that one late hit would cost a walk over
+        // everything before it, and the walk ends with the last hit.
+        let nests = nests(doc);
+        let mut at = 0;
+        while let Some(t) = doc.toks().get(at as usize) {
+            let i = at;
+            at += 1;
+            if !nests {
+                let behind = doc.toks().get(t.next as usize).map_or(doc.wire_len(), |n| n.start as usize);
+                match rest.first() {
+                    None => break,
+                    Some(hit) if hit.end as usize > behind => {
+                        at = t.next;
+                        continue;
+                    }
+                    Some(_) => {}
+                }
+            }
             while open.last().is_some_and(|o| i >= o.end) {
                 open.pop();
             }
@@ -361,8 +377,8 @@ impl Inspector {
                     let start = if t.kind == Kind::Number { t.start } else { t.start + 1 } as usize;
                     // A trigger may end a little behind what it fired for: up to the next token, hits are this one's.
                     let end = doc.toks().get(i as usize + 1).map_or(doc.wire_len(), |n| n.start as usize);
-                    let skip = rest.partition_point(|h| (h.end as usize) <= start);
-                    let count = rest[skip..].partition_point(|h| h.end as usize <= end);
+                    let skip = rest.iter().take_while(|h| (h.end as usize) <= start).count();
+                    let count = rest[skip..].iter().take_while(|h| h.end as usize <= end).count();
                     let mine = &rest[skip..skip + count];
                     rest = &rest[skip + count..];
                     let untouchable =
@@ -668,6 +684,11 @@ fn untouchable(doc: &Doc) -> Vec<TokIdx> {
         }
     }
     out
+}
+
+/// Whether any string of the document may be JSON itself.
+fn nests(doc: &Doc) -> bool {
+    doc.has_escapes() && doc.toks().iter().any(|t| t.escaped && may_nest(doc, t))
 }
 
 /// A string that looks like JSON and has a backslash left after decoding: its own strings have escapes.

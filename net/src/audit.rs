@@ -221,6 +221,9 @@ impl Writer {
 }
 
 fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
+    if config.durability == Durability::Async {
+        crate::rt::lower_priority(); // nobody waits for it
+    }
     let rest = if config.durability == Durability::Async { IDLE_REST } else { BUSY_REST };
     let mut last_sync = Instant::now();
     loop {

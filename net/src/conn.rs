@@ -18,10 +18,14 @@ use tidegate_core::http1::request::{Known, RequestHead};
 use tidegate_core::http1::response::ResponseHead;
 use tidegate_core::reason::Reason;
 
-/// Bytes read at a time; a whole usual request.
+/// Bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
-/// A buffer larger than this is given back when a request is over.
-const KEPT_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes read at first: a usual request, and little for a connection that waits for one.
+const FIRST_READ_BYTES: usize = 2 << 10;
+/// A buffer larger than this is given back when a request is over: what waits for the next one should cost little.
+const KEPT_BUFFER_BYTES: usize = 4 << 10;
+/// Bytes of a body that need no reservation.
+const UNCHARGED_BYTES: usize = 64 << 10;
 /// Most bytes thrown away of a request that was refused before its end, so that the client can read the answer.
 const LINGER_BYTES: usize = 4 << 20;
 /// And for how long.
@@ -129,7 +133,7 @@ impl Conn {
             }
             self.guard.set_idle(true);
             self.guard.deadline(self.ctx.limits().keepalive_idle_ms, Shut::Read);
-            let got = self.read_more(READ_BYTES).await;
+            let got = self.read_more(FIRST_READ_BYTES).await;
             self.guard.set_idle(false);
             if !matches!(got, Ok(true)) {
                 return Ok(false);
@@ -194,7 +198,7 @@ impl Conn {
     }
 
     fn charge_for(&mut self, bytes: usize) -> Result<(), Reason> {
-        if bytes <= KEPT_BUFFER_BYTES {
+        if bytes <= UNCHARGED_BYTES {
             return Ok(());
         }
         charge(&mut self.charge, &self.ctx, bytes)

@@ -107,6 +107,14 @@ fn uring_runtime() -> io::Result<UringRuntime> {
     with(deferred).or_else(|_| with(cooperative)).or_else(|_| with(io_uring::IoUring::builder()))
 }
 
+/// Makes this thread yield to the workers where they share a core.
+pub fn lower_priority() {
+    // SAFETY: no memory is passed; the calling thread's own niceness is raised, which is always allowed.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, libc::gettid().cast_unsigned(), 5);
+    }
+}
+
 /// Starts a task on this worker.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
     drop(monoio::spawn(task));

@@ -25,6 +25,13 @@ use tidegate_inspect::message::Verdict;
 /// Room before a chunk for its size line.
 const CHUNK_PREFIX: usize = 10;
 
+/// An empty buffer larger than this is given back while the stream waits.
+const KEPT_BUFFER_BYTES: usize = 4 << 10;
+
+/// Bytes of a stream read at a time.
+const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
+
 /// An incomplete event larger than this counts against the memory of all.
 const CHARGED_BYTES: usize = 64 << 10;
 
@@ -131,9 +138,7 @@ pub async fn relay(
         client_gone: sent.is_err(),
         chunked,
     };
-    let mut judge = ctx.take_judge(local);
-    let ended = events(conn, &ctx, local, x, server, &mut source, &mut judge, &mut r, watching).await;
-    ctx.give_judge(judge);
+    let ended = events(conn, &ctx, local, x, server, &mut source, &mut r, watching).await;
     let Source { upstream, done, .. } = source;
     // Only after the awaited answer, and where nothing can be resumed: any other end is not quite in order.
     let in_order = ended.is_ok() && done && r.answered && !r.resumable;
@@ -152,7 +157,6 @@ async fn events(
     x: &mut Exchange,
     server: &Arc<Server>,
     source: &mut Source,
-    judge: &mut Judge,
     r: &mut Relay,
     watching: bool,
 ) -> Result<(), Reason> {
@@ -162,11 +166,14 @@ async fn events(
         source.upstream.ends_with_drain();
     }
     let (mut buf, mut charged) = (Vec::new(), None);
+    let mut read_bytes = READ_BYTES_MIN;
     loop {
         let whole_until = source.take(&mut buf);
         begin_chunk(r);
         let mut at = 0;
         let mut verdict = whole_until;
+        // Only while there is something to judge: a stream that waits should cost little.
+        let mut judge = ctx.take_judge(local);
         while let Some(n) = r.splitter.next_unit(&buf[at..]) {
             let unit = at..at + n;
             at += n;
@@ -174,13 +181,20 @@ async fn events(
                 verdict = Err(Reason::UpstreamTooLarge);
                 break;
             }
-            if let Err(reason) = event(ctx, local, x, server, judge, r, &buf[unit]).await {
+            if let Err(reason) = event(ctx, local, x, server, &mut judge, r, &buf[unit]).await {
                 verdict = Err(reason);
                 break;
             }
         }
+        ctx.give_judge(judge);
         buf.drain(..at);
         flush(conn, x, r).await;
+        r.out.clear();
+        for kept in [&mut buf, &mut r.data, &mut r.out, &mut source.upstream.buf] {
+            if kept.is_empty() && kept.capacity() > KEPT_BUFFER_BYTES {
+                *kept = Vec::new();
+            }
+        }
         verdict?;
         if buf.len() > limits.sse_event_bytes_max as usize {
             return Err(Reason::UpstreamTooLarge);
@@ -202,7 +216,10 @@ async fn events(
         source.upstream.deadline(if listening { u64::MAX / 4 } else { limits.upstream_stream_idle_ms });
         let waiting = quanta::Instant::now();
         let client = (watching && !r.client_gone).then_some(&conn.guard);
-        let more = source.upstream.read_more(client).await;
+        let more = source.upstream.read_more(client, read_bytes).await;
+        // Little memory while a stream trickles, few calls while it pours.
+        let filled = source.upstream.buf.len() >= read_bytes;
+        read_bytes = if filled { (2 * read_bytes).min(READ_BYTES_MAX) } else { READ_BYTES_MIN };
         source.upstream.no_deadline();
         x.waited(waiting.elapsed());
         match more {

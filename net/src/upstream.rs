@@ -20,8 +20,8 @@ use tidegate_core::reason::Reason;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
-/// A pooled connection keeps a buffer of at most this size.
-const KEPT_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of an answer that need no reservation.
+const UNCHARGED_BYTES: usize = 64 << 10;
 
 enum ReadHalf {
     Tcp(TcpRead),
@@ -94,11 +94,8 @@ impl Pool {
     fn put(&self, key: u64, mut upstream: Upstream, now_ms: u64, max: usize) {
         upstream.guard.no_deadline();
         upstream.guard.set_idle(false);
-        upstream.buf.clear();
+        upstream.buf = Vec::new(); // the allocator keeps it for whoever reads next
         upstream.charge = None;
-        if upstream.buf.capacity() > KEPT_BUFFER_BYTES {
-            upstream.buf = Vec::new();
-        }
         let mut idle = self.idle.borrow_mut();
         let list = idle.entry(key).or_default();
         if list.len() < max {
@@ -254,13 +251,12 @@ impl Upstream {
         (result, request)
     }
 
-    /// Reads more of the answer to the end of `self.buf`; false at the end of the connection.
+    /// Reads more of the answer, `want` bytes or so, to the end of `self.buf`; false at the end of the connection.
     ///
     /// # Errors
     /// [`Reason::ClientGone`], [`Reason::UpstreamTimeout`] or [`Reason::UpstreamClosed`].
-    pub async fn read_more(&mut self, client: Option<&Guard>) -> Result<bool, Reason> {
+    pub async fn read_more(&mut self, client: Option<&Guard>, want: usize) -> Result<bool, Reason> {
         let Upstream { fd, r, buf, guard, .. } = self;
-        let want = READ_BYTES.max(buf.len().min(1 << 20)); // grows with the answer: few calls for large ones
         let read = pin!(r.read(std::mem::take(buf), want));
         let (res, filled) = match client {
             Some(client) => client.unless_gone(*fd, read).await,
@@ -292,10 +288,11 @@ impl Upstream {
                 Step::Message(m) => return Ok(m),
                 Step::Head | Step::More => {}
             }
-            if self.buf.len() > KEPT_BUFFER_BYTES {
+            if self.buf.len() > UNCHARGED_BYTES {
                 charge(&mut self.charge, ctx, self.buf.len())?;
             }
-            if !self.read_more(client).await? {
+            let want = READ_BYTES.max(self.buf.len().min(1 << 20)); // grows with the answer: few calls for large ones
+            if !self.read_more(client, want).await? {
                 return reader.finish(&self.buf).ok_or(Reason::UpstreamClosed);
             }
         }
