@@ -3,24 +3,36 @@
 use crate::check::Expect;
 use crate::mock::Mode;
 use crate::requests::{Era, PlantIn};
+use crate::run::Show;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Load generator and mock server for MCP. Checks every answer: one wrong answer makes a run invalid.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate-loadgen", version)]
+#[command(name = "tidegate-loadgen", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+const EXAMPLES: &str = "\
+Measure how long calls take at a given rate (open loop), a mock server behind:
+  tidegate-loadgen mock-upstream --listen 127.0.0.1:9000 --pin-core 1
+  tidegate-loadgen run --url http://127.0.0.1:9000/mcp --rate 5000 --duration 10 --expect-size 1024
+At several rates:
+  tidegate-loadgen run --url ... --steps 1000:5s,2000:5s,4000:5s
+How many calls a second are possible at all (closed loop; its latencies say little):
+  tidegate-loadgen run --url ... --closed
+
+Exit codes: 0 valid, 1 invalid (wrong answers, generator or target too slow, nothing measured), 2 wrong use.";
+
 /// The two halves of a measurement.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sends tools/call requests and checks the answers. Exit 0 valid, 1 invalid run, 2 wrong use.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Serves MCP until SIGTERM, then prints what it counted as one line of JSON.
     MockUpstream(MockArgs),
 }
@@ -44,9 +56,23 @@ pub struct RunArgs {
     #[arg(long)]
     pub duration: Option<f64>,
     /// Calls per second, sent on a timetable whether or not answers are late (open loop); latency counts from the
-    /// time a call was due. Without it every connection sends as soon as it has its answer (closed loop)
-    #[arg(long)]
+    /// time a call was due [default: 1000]
+    #[arg(long, conflicts_with_all = ["closed", "steps"])]
     pub rate: Option<f64>,
+    /// Rates one after the other, each with its time: 1000:5s,2000:5s
+    #[arg(long, conflicts_with_all = ["closed", "requests", "duration"])]
+    pub steps: Option<String>,
+    /// Closed loop: every connection sends as soon as it has its answer. Shows the highest throughput; a target that
+    /// stalls is asked less, so latencies look better than callers would find them
+    #[arg(long)]
+    pub closed: bool,
+    /// Calls that may wait for a free connection; above it the run ends, because the target cannot keep the rate
+    /// [default: two seconds' worth of the highest rate, at least 1000]
+    #[arg(long, conflicts_with = "closed")]
+    pub queue: Option<u64>,
+    /// Bound of the generator's own lateness (99 % of its calls), in microseconds; above it the run is invalid
+    #[arg(long, default_value_t = 1_000)]
+    pub send_lag_max_us: u64,
     /// Seconds before measuring; answers are checked from the first one
     #[arg(long, default_value_t = 1.0)]
     pub warmup: f64,
@@ -92,6 +118,12 @@ pub struct RunArgs {
     /// Write the result as JSON, `-` for standard output
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Write latency by percentile in the format of HdrHistogram's plotter
+    #[arg(long)]
+    pub hgrm: Option<PathBuf>,
+    /// Progress on standard error: one line a second, or nothing
+    #[arg(long, value_enum, default_value_t = Show::Auto)]
+    pub progress: Show,
     /// Allow a target that is not this machine
     #[arg(long)]
     pub allow_remote: bool,

@@ -10,6 +10,7 @@
 pub mod answers;
 pub mod check;
 pub mod cli;
+pub mod hgrm;
 pub mod http;
 pub mod marker;
 pub mod mock;
@@ -21,3 +22,5 @@ pub mod report;
 pub mod requests;
 pub mod run;
 pub mod sse;
+pub mod units;
+pub mod verdict;

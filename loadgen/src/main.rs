@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use tidegate_loadgen::cli::{Cli, Command, MockArgs, RunArgs};
 use tidegate_loadgen::mock::Mock;
 use tidegate_loadgen::plan::{self, Plan};
-use tidegate_loadgen::{os, run};
+use tidegate_loadgen::{hgrm, os, run};
 
 /// A run that was started and is not valid.
 const INVALID: u8 = 1;
@@ -33,15 +33,19 @@ fn generate(args: &RunArgs) -> Result<ExitCode> {
         Err(mistakes) => return Ok(wrong_use(&mistakes)),
     };
     os::catch_stop_signals()?;
-    let report = run::run(plan)?;
+    let finished = run::run(plan)?;
+    let report = &finished.report;
     let to_stdout = args.json.as_deref() == Some(Path::new("-"));
     if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(&report)?;
+        let json = serde_json::to_string_pretty(report)?;
         if to_stdout {
             println!("{json}");
         } else {
             fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
         }
+    }
+    if let Some(path) = &args.hgrm {
+        write_whole(path, &hgrm::render(&finished.latency))?;
     }
     if to_stdout {
         eprint!("{report}")

@@ -5,6 +5,8 @@ use crate::check::Expect;
 use crate::cli::{MockArgs, RunArgs};
 use crate::mock;
 use crate::requests::{ARGUMENT_BYTES_MAX, ARGUMENT_BYTES_MIN, Era, PlantIn};
+use crate::run::{Show, Step};
+use crate::units;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,8 +14,44 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Longest measurement or warm-up: a run always ends by itself.
 pub const SECONDS_MAX: f64 = 3_600.0;
+/// Slowest timetable: some calls in a minute.
+pub const RATE_MIN: f64 = 0.1;
 /// Fastest timetable: ten times what one thread can send.
 pub const RATE_MAX: f64 = 2_000_000.0;
+
+/// Rate of an open loop for which none is given: slow enough for any gateway.
+const RATE_DEFAULT: f64 = 1_000.0;
+/// Most steps: each costs a histogram per thread.
+const STEPS_MAX: usize = 100;
+/// Calls that may wait without an explicit bound, in seconds' worth of the highest rate: what waited longer than that
+/// says only that the target is too slow.
+const QUEUE_SECONDS: f64 = 2.0;
+/// The same at low rates.
+const QUEUE_CALLS_MIN: u64 = 1_000;
+
+/// How calls are started.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Load {
+    /// As soon as a connection is free.
+    Closed,
+    /// By a timetable.
+    Open(Vec<Step>),
+}
+
+impl Load {
+    /// The steps of an open loop.
+    pub fn steps(&self) -> &[Step] {
+        match self {
+            Load::Closed => &[],
+            Load::Open(steps) => steps,
+        }
+    }
+
+    /// The highest rate.
+    pub fn rate_max(&self) -> Option<f64> {
+        self.steps().iter().map(|s| s.rate).reduce(f64::max)
+    }
+}
 
 /// When the measurement ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,8 +79,14 @@ pub struct Plan {
     pub connections: usize,
     /// End of the measurement.
     pub until: Until,
-    /// Calls per second over all threads; `None` is the closed loop.
-    pub rate: Option<f64>,
+    /// How calls are started.
+    pub load: Load,
+    /// Calls that may wait for a free connection, over all threads.
+    pub queue_max: u64,
+    /// Bound of the 99th percentile of the generator's own lateness.
+    pub send_lag_max: Duration,
+    /// Whether progress is shown.
+    pub progress: Show,
     /// Time before measuring.
     pub warmup: Duration,
     /// Bytes of `arguments`.
@@ -105,10 +149,15 @@ impl Plan {
             (0.01..=600.0).contains(&args.timeout),
             format!("--timeout {}: must be 0.01..=600", args.timeout),
         );
+        let load = load(args, duration);
+        if let Err(e) = &load {
+            require(false, e.clone());
+        }
         require(
-            args.rate.is_none_or(|r| (0.1..=RATE_MAX).contains(&r)),
-            format!("--rate: must be 0.1..={RATE_MAX}"),
+            (1..=10_000_000).contains(&args.send_lag_max_us),
+            format!("--send-lag-max-us {}: must be 1..=10000000", args.send_lag_max_us),
         );
+        require(args.queue != Some(0), "--queue: must be at least 1".to_owned());
         require(
             (ARGUMENT_BYTES_MIN..=ARGUMENT_BYTES_MAX).contains(&args.size),
             format!("--size {}: must be {ARGUMENT_BYTES_MIN}..={ARGUMENT_BYTES_MAX}", args.size),
@@ -141,7 +190,14 @@ impl Plan {
                 ),
             ),
         }
-        let Some(endpoint) = endpoint.ok().filter(|_| mistakes.is_empty()) else { return Err(mistakes) };
+        let (Ok(endpoint), Ok(load), true) = (endpoint, load, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
+        let measured: Option<u64> = load.steps().iter().map(|s| s.length_ns).sum();
+        let measured =
+            measured.filter(|&ns| ns > 0).map_or(Duration::from_secs_f64(duration), Duration::from_nanos);
+        let queue_default =
+            load.rate_max().map_or(0, |rate| (rate * QUEUE_SECONDS) as u64).max(QUEUE_CALLS_MIN);
         Ok(Plan {
             url: args.url.clone(),
             addr: endpoint.addr,
@@ -149,8 +205,11 @@ impl Plan {
             target: endpoint.target,
             era: args.era,
             connections: args.connections,
-            until: args.requests.map_or(Until::Elapsed(Duration::from_secs_f64(duration)), Until::Requests),
-            rate: args.rate,
+            until: args.requests.map_or(Until::Elapsed(measured), Until::Requests),
+            load,
+            queue_max: args.queue.unwrap_or(queue_default),
+            send_lag_max: Duration::from_micros(args.send_lag_max_us),
+            progress: args.progress,
             warmup: Duration::from_secs_f64(args.warmup),
             argument_bytes: args.size,
             threads: args.threads,
@@ -167,6 +226,48 @@ impl Plan {
             pid: args.pid,
         })
     }
+}
+
+fn load(args: &RunArgs, duration: f64) -> Result<Load, String> {
+    if args.closed {
+        return Ok(Load::Closed);
+    }
+    if let Some(text) = &args.steps {
+        return steps(text).map(Load::Open);
+    }
+    let rate = args.rate.unwrap_or(RATE_DEFAULT);
+    if !(RATE_MIN..=RATE_MAX).contains(&rate) {
+        return Err(format!("--rate {rate}: must be {RATE_MIN}..={RATE_MAX}"));
+    }
+    let length_ns = args.requests.is_none().then_some((duration.max(0.0) * 1e9) as u64);
+    Ok(Load::Open(vec![Step { rate, length_ns }]))
+}
+
+/// Reads `1000:5s,2000:5s`.
+fn steps(text: &str) -> Result<Vec<Step>, String> {
+    let wrong = |part: &str, why: &str| format!("--steps: {part:?}: {why}");
+    let mut steps = Vec::new();
+    for part in text.split(',') {
+        let (rate, time) =
+            part.split_once(':').ok_or_else(|| wrong(part, "write RATE:TIME, for instance 1000:5s"))?;
+        let rate: f64 = rate.parse().map_err(|_| wrong(part, "the rate is not a number"))?;
+        let time = units::duration(time).map_err(|e| wrong(part, &e))?;
+        if !(RATE_MIN..=RATE_MAX).contains(&rate) {
+            return Err(wrong(part, &format!("the rate must be {RATE_MIN}..={RATE_MAX}")));
+        }
+        if time.is_zero() {
+            return Err(wrong(part, "a step needs time"));
+        }
+        steps.push(Step { rate, length_ns: Some(time.as_nanos() as u64) });
+    }
+    if steps.len() > STEPS_MAX {
+        return Err(format!("--steps: {} of them; at most {STEPS_MAX}", steps.len()));
+    }
+    let seconds = steps.iter().filter_map(|s| s.length_ns).sum::<u64>() as f64 / 1e9;
+    if seconds > SECONDS_MAX {
+        return Err(format!("--steps: {seconds} s together; at most {SECONDS_MAX}"));
+    }
+    Ok(steps)
 }
 
 /// Checks the options of the mock.
@@ -246,8 +347,37 @@ mod tests {
     fn defaults() {
         let p = plan("--url http://127.0.0.1:8080/mcp/crm?x=1").expect("valid");
         assert_eq!((p.target.as_str(), p.authority.as_str()), ("/mcp/crm?x=1", "127.0.0.1:8080"));
-        assert_eq!((p.connections, p.until, p.rate), (64, Until::Elapsed(Duration::from_secs(10)), None));
+        assert_eq!((p.connections, p.until), (64, Until::Elapsed(Duration::from_secs(10))));
+        assert_eq!(p.load, Load::Open(vec![Step { rate: 1_000.0, length_ns: Some(10_000_000_000) }]));
+        assert_eq!(p.queue_max, 2_000);
         assert_eq!(plan("--url http://127.0.0.1").expect("valid").addr.port(), 80);
+    }
+
+    #[test]
+    fn loops() {
+        let url = "--url http://127.0.0.1/mcp";
+        assert_eq!(plan(&format!("{url} --closed")).expect("valid").load, Load::Closed);
+        let p = plan(&format!("{url} --steps 1000:500ms,20000:2s")).expect("valid");
+        let step = |rate, ns| Step { rate, length_ns: Some(ns) };
+        assert_eq!(p.load, Load::Open(vec![step(1_000.0, 500_000_000), step(20_000.0, 2_000_000_000)]));
+        assert_eq!((p.until, p.queue_max), (Until::Elapsed(Duration::from_millis(2_500)), 40_000));
+        let p = plan(&format!("{url} --rate 5 --requests 7")).expect("valid");
+        assert_eq!(
+            (p.until, p.load),
+            (Until::Requests(7), Load::Open(vec![Step { rate: 5.0, length_ns: None }]))
+        );
+        for (steps, part) in [
+            ("1000", "RATE:TIME"),
+            ("1000:5s,", "RATE:TIME"),
+            ("x:5s", "not a number"),
+            ("0:5s", "must be 0.1"),
+            ("10:5", "us, ms, s or m"),
+            ("10:0s", "needs time"),
+            ("10:61m", "at most 3600"),
+        ] {
+            let mistakes = plan(&format!("{url} --steps {steps}")).expect_err(steps);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{steps}: {mistakes:?}");
+        }
     }
 
     #[test]

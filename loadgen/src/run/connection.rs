@@ -34,7 +34,8 @@ pub(super) enum Phase {
 pub(super) struct Call {
     pub seq: u64,
     pub due: u64,
-    pub measured: bool,
+    /// Step of the measurement; `None` is the warm-up.
+    pub step: Option<usize>,
     /// JSON text of its id.
     pub id: String,
     pub planted: Option<[String; 3]>,

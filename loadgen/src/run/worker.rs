@@ -1,12 +1,13 @@
 //! One thread of the generator: an epoll loop over its connections.
 
 use super::connection::{Connection, Phase};
-use super::pace::{Next, Pace};
+use super::pace::{Next, Pace, Timetable};
 use super::tally::Tally;
+use super::timeline::Slice;
 use super::{Shared, WRONG_MAX};
 use crate::check::{self, Want, Wrong};
 use crate::os;
-use crate::plan::Until;
+use crate::plan::{Load, Until};
 use crate::requests::{self, Era};
 use anyhow::{Context as _, Result};
 use mio::net::TcpStream;
@@ -15,6 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -41,8 +43,19 @@ struct Worker<'a> {
     /// Moment and own CPU time at which the measured window began.
     window: Option<(u64, Duration)>,
     window_closed: bool,
+    /// Since when a connection has been free without a break.
+    free_since: u64,
+    /// Calls that may wait before the run gives up.
+    queue_max: u64,
+    /// Time that a polling thread spent finding nothing, inside the window.
+    spun_ns: u64,
+    /// Something was received or sent since the last look at the clock.
+    worked: bool,
+    last_round: u64,
+    interval: Slice,
+    interval_index: usize,
+    interval_ns: u64,
     published: u64,
-    slowest: u64,
     next_sweep: u64,
     /// Last time anything was sent or answered.
     last_sign_of_life: u64,
@@ -68,9 +81,12 @@ impl<'a> Worker<'a> {
             Until::Elapsed(d) => (Some(warmup_end + d.as_nanos() as u64), None),
             Until::Requests(n) => (None, Some(share(n as usize) as u64)),
         };
-        let pace = match plan.rate {
-            None => Pace::closed(warmup_end, end, calls),
-            Some(rate) => Pace::open(rate, index, plan.threads, warmup_end, end, calls),
+        let (pace, steps) = match &plan.load {
+            Load::Closed => (Pace::closed(warmup_end, end, calls), 1),
+            Load::Open(steps) => {
+                let timetable = Arc::new(Timetable::new(warmup_end, steps));
+                (Pace::open(timetable, index, plan.threads, warmup_end, end, calls), steps.len())
+            }
         };
         let (poll, timer) = (Poll::new()?, os::Timer::new()?);
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
@@ -85,11 +101,18 @@ impl<'a> Worker<'a> {
             timer_at: 0,
             timeout_ns: plan.timeout.as_nanos() as u64,
             seq: index as u64,
-            tally: Tally::new(),
+            tally: Tally::new(steps),
             window: None,
             window_closed: false,
+            free_since: 0,
+            queue_max: plan.queue_max.div_ceil(plan.threads as u64),
+            spun_ns: 0,
+            worked: true,
+            last_round: 0,
+            interval: Slice::new(),
+            interval_index: 0,
+            interval_ns: shared.interval_ns,
             published: 0,
-            slowest: 0,
             next_sweep: 0,
             last_sign_of_life: 0,
         })
@@ -106,6 +129,7 @@ impl<'a> Worker<'a> {
         std::thread::sleep(self.shared.start.saturating_duration_since(Instant::now()));
         loop {
             let now = self.now();
+            self.count_round(now);
             self.move_window(now);
             if now >= self.next_sweep {
                 self.sweep(now);
@@ -117,26 +141,50 @@ impl<'a> Worker<'a> {
             }
             self.wait(&mut events, next)?;
             for event in &events {
+                self.worked = true;
                 if event.token() == TIMER {
                     self.timer_at = 0; // fired: to be armed again
                 } else {
                     self.drive(event.token().0, event.is_read_closed());
+                    if self.pace.is_open() {
+                        self.start_calls(); // what is due does not wait until all that arrived is judged
+                    }
                 }
             }
         }
         self.give_up_unsent();
         self.close_window(self.now());
         self.publish();
+        self.shared.timeline().hand_in(self.interval_index, &self.interval);
         Ok(())
+    }
+
+    /// What passed since the last round: idle time of a polling thread, full intervals, the queue.
+    fn count_round(&mut self, now: u64) {
+        if !self.worked && self.window.is_some() && !self.window_closed {
+            self.spun_ns += now - self.last_round;
+        }
+        self.worked = false;
+        self.last_round = now;
+        while now >= (self.interval_index as u64 + 1) * self.interval_ns {
+            self.shared.timeline().hand_in(self.interval_index, &self.interval);
+            self.interval.clear();
+            self.interval_index += 1;
+        }
+        let waiting = self.pace.waiting(now);
+        self.tally.waiting_max = self.tally.waiting_max.max(waiting);
+        if waiting > self.queue_max {
+            self.shared.overflowed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Starts every call that is due and has a free connection. `None`: calls may be due, but nobody is free.
     fn start_calls(&mut self) -> Option<Next> {
         while let Some(&slot) = self.idle.front() {
             match self.pace.next(self.now()) {
-                Next::Call { due, measured } => {
+                Next::Call { due, step } => {
                     self.idle.pop_front();
-                    self.send_call(slot, due, measured);
+                    self.send_call(slot, due, step);
                 }
                 other => return Some(other),
             }
@@ -144,14 +192,14 @@ impl<'a> Worker<'a> {
         None
     }
 
-    fn send_call(&mut self, slot: usize, due: u64, measured: bool) {
+    fn send_call(&mut self, slot: usize, due: u64, step: Option<usize>) {
         let (plan, connection) = (&self.shared.plan, &mut self.connections[slot]);
         connection.clear_out();
         let call = &mut connection.call;
         call.seq = self.seq;
         self.seq += plan.threads as u64;
         call.due = due;
-        call.measured = measured;
+        call.step = step;
         call.id.clear();
         requests::push_id(&mut call.id, call.seq);
         call.planted = if plan.plant > 0.0 { requests::planted(call.seq, plan.plant) } else { None };
@@ -160,19 +208,26 @@ impl<'a> Worker<'a> {
         self.in_flight += 1;
         let (seq, planted) = (call.seq, call.planted.as_ref());
         self.shared.templates.call(&mut connection.out, seq, connection.session.as_deref(), planted);
-        self.ask(slot, Phase::Calling);
+        let written = self.ask(slot, Phase::Calling);
+        if step.is_some() && self.pace.is_open() {
+            let lag = written.saturating_sub(due.max(self.free_since));
+            self.tally.send_lag.saturating_record(lag);
+        }
     }
 
-    /// Sends the rendered request and waits for its answer in `phase`.
-    fn ask(&mut self, slot: usize, phase: Phase) {
-        let now = self.now();
+    /// Sends the rendered request and waits for its answer in `phase`. Returns the moment after the write.
+    fn ask(&mut self, slot: usize, phase: Phase) -> u64 {
         let connection = &mut self.connections[slot];
         connection.phase = phase;
-        connection.deadline = now + self.timeout_ns;
+        let flushed = connection.flush();
+        let now = self.now();
+        self.worked = true;
         self.last_sign_of_life = now;
-        if let Err(wrong) = connection.flush() {
+        self.connections[slot].deadline = now + self.timeout_ns;
+        if let Err(wrong) = flushed {
             self.fail(slot, wrong);
         }
+        now
     }
 
     /// Something happened on a connection.
@@ -220,6 +275,9 @@ impl<'a> Worker<'a> {
     fn rest(&mut self, slot: usize) {
         self.connections[slot].phase = Phase::Idle;
         self.connections[slot].deadline = u64::MAX;
+        if self.idle.is_empty() && self.pace.is_open() {
+            self.free_since = self.now();
+        }
         self.idle.push_back(slot);
     }
 
@@ -254,6 +312,7 @@ impl<'a> Worker<'a> {
         if let Err(wrong) = judged {
             let what = describe(connection);
             self.tally.wrong(wrong, &what, response.bytes);
+            self.interval.wrong();
             self.shared.wrong.fetch_add(1, Ordering::Relaxed);
         }
         let session = match connection.phase {
@@ -266,8 +325,8 @@ impl<'a> Worker<'a> {
         connection.clear_input();
         match connection.phase {
             Phase::Calling => {
-                let (due, measured) = (connection.call.due, connection.call.measured);
-                self.count_answer(now, due, measured);
+                let (due, step) = (connection.call.due, connection.call.step);
+                self.count_answer(now, due, step);
                 self.rest(slot);
             }
             Phase::Initialize if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
@@ -290,16 +349,16 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn count_answer(&mut self, now: u64, due: u64, measured: bool) {
+    fn count_answer(&mut self, now: u64, due: u64, step: Option<usize>) {
         let latency = now.saturating_sub(due);
         self.in_flight -= 1;
         self.tally.answered += 1;
-        self.slowest = self.slowest.max(latency);
+        self.interval.record(latency);
         if self.window.is_some() && !self.window_closed {
             self.tally.answered_in_window += 1;
         }
-        if measured {
-            self.tally.record(latency);
+        if let Some(step) = step {
+            self.tally.record(step, latency);
         }
     }
 
@@ -322,6 +381,7 @@ impl<'a> Worker<'a> {
         }
         let what = describe(connection);
         self.tally.wrong(wrong, &what, connection.arrived());
+        self.interval.wrong();
         self.shared.wrong.fetch_add(1, Ordering::Relaxed);
         self.disconnect(slot, now + RETRY_NS);
     }
@@ -380,7 +440,8 @@ impl<'a> Worker<'a> {
         if dead && !done {
             self.tally.wrong(Wrong::Connect, "no connection could be used", b"");
         }
-        done || too_late || dead || wrong >= WRONG_MAX || self.shared.stop.load(Ordering::Relaxed)
+        let stop = self.shared.stop.load(Ordering::Relaxed) || self.shared.overflowed.load(Ordering::Relaxed);
+        done || too_late || dead || wrong >= WRONG_MAX || stop
     }
 
     /// Sleeps until a socket is ready, a call is due or a boundary is reached.
@@ -423,19 +484,24 @@ impl<'a> Worker<'a> {
             self.window_closed = true;
             self.tally.window = Duration::from_nanos(now - since);
             self.tally.own_cpu = os::thread_cpu().saturating_sub(cpu);
+            let used = match self.shared.plan.busy_poll {
+                true => self.tally.window.saturating_sub(Duration::from_nanos(self.spun_ns)),
+                false => self.tally.own_cpu,
+            };
+            self.tally.busy = used.as_secs_f64() / self.tally.window.as_secs_f64().max(1e-9);
         }
     }
 
     /// Calls that were due and never sent count with the time they have waited: leaving them out would flatter.
     fn give_up_unsent(&mut self) {
-        if self.shared.plan.rate.is_none() || self.shared.stop.load(Ordering::Relaxed) {
+        if !self.pace.is_open() || self.shared.stop.load(Ordering::Relaxed) {
             return;
         }
         let now = self.now();
-        while let Next::Call { due, measured } = self.pace.next(now) {
+        while let Next::Call { due, step } = self.pace.next(now) {
             self.tally.unsent += 1;
-            if measured {
-                self.tally.record(now - due);
+            if let Some(step) = step {
+                self.tally.record_unsent(step, now - due);
             }
         }
     }
@@ -444,9 +510,7 @@ impl<'a> Worker<'a> {
         let news = self.tally.answered - self.published;
         if news > 0 {
             self.shared.answered.fetch_add(news, Ordering::Relaxed);
-            self.shared.slowest.fetch_max(self.slowest, Ordering::Relaxed);
             self.published = self.tally.answered;
-            self.slowest = 0;
         }
     }
 
