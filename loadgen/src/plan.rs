@@ -1,57 +1,43 @@
 //! What the options mean: checked once, all mistakes reported at once.
 
+mod endpoint;
+mod load;
+
 use crate::answers::{RESULT_BYTES_MAX, RESULT_BYTES_MIN};
 use crate::check::Expect;
 use crate::cli::{MockArgs, RunArgs};
 use crate::mock;
+use crate::payload::Payload;
 use crate::requests::{ARGUMENT_BYTES_MAX, ARGUMENT_BYTES_MIN, Era, PlantIn};
-use crate::run::{Show, Step};
-use crate::units;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use crate::run::{Show, Tls};
+use crate::scenario::{EVENTS_MAX, HOLD_MAX, Scenario, ToolCall, plain_name};
+use crate::tls;
+use endpoint::Endpoint;
+pub use load::{Load, RATE_MAX, RATE_MIN};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most connections: below the usual limit of open files.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Longest measurement or warm-up: a run always ends by itself.
 pub const SECONDS_MAX: f64 = 3_600.0;
-/// Slowest timetable: some calls in a minute.
-pub const RATE_MIN: f64 = 0.1;
-/// Fastest timetable: ten times what one thread can send.
-pub const RATE_MAX: f64 = 2_000_000.0;
-
-/// Rate of an open loop for which none is given: slow enough for any gateway.
-const RATE_DEFAULT: f64 = 1_000.0;
-/// Most steps: each costs a histogram per thread.
-const STEPS_MAX: usize = 100;
 /// Calls that may wait without an explicit bound, in seconds' worth of the highest rate: what waited longer than that
 /// says only that the target is too slow.
 const QUEUE_SECONDS: f64 = 2.0;
 /// The same at low rates.
 const QUEUE_CALLS_MIN: u64 = 1_000;
 
-/// How calls are started.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Load {
-    /// As soon as a connection is free.
-    Closed,
-    /// By a timetable.
-    Open(Vec<Step>),
-}
-
-impl Load {
-    /// The steps of an open loop.
-    pub fn steps(&self) -> &[Step] {
-        match self {
-            Load::Closed => &[],
-            Load::Open(steps) => steps,
-        }
-    }
-
-    /// The highest rate.
-    pub fn rate_max(&self) -> Option<f64> {
-        self.steps().iter().map(|s| s.rate).reduce(f64::max)
-    }
-}
+/// Shortest time between two events of the mock: a stream held for long is planned as a whole.
+const EVENT_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Most bearer tokens in a file.
+const TOKENS_MAX: usize = 1_000_000;
+/// Longest token: what servers accept as a header.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// Largest scenario file.
+const SCENARIO_BYTES_MAX: u64 = 1 << 20;
 
 /// When the measurement ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +59,7 @@ pub struct Plan {
     pub authority: String,
     /// Path and query.
     pub target: String,
-    /// Protocol era.
+    /// Protocol era, or the share that speaks the one with sessions.
     pub era: Era,
     /// Connections over all threads.
     pub connections: usize,
@@ -89,6 +75,16 @@ pub struct Plan {
     pub progress: Show,
     /// Time before measuring.
     pub warmup: Duration,
+    /// Trust and name, if the URL is https.
+    pub tls: Option<Tls>,
+    /// Bearer tokens, taken in turn.
+    pub tokens: Vec<String>,
+    /// What is called.
+    pub scenario: Scenario,
+    /// What the texts of arguments and of the mock's results are made of.
+    pub payload: Payload,
+    /// Seed of everything that is chosen or made up.
+    pub seed: u64,
     /// Bytes of `arguments`.
     pub argument_bytes: usize,
     /// Worker threads.
@@ -99,14 +95,10 @@ pub struct Plan {
     pub busy_poll: bool,
     /// Result size of the mock behind.
     pub expect_size: Option<usize>,
-    /// Share of planting calls.
-    pub plant: f64,
     /// Where values are planted.
     pub plant_in: PlantIn,
     /// What must happen to them.
     pub expect: Expect,
-    /// Tool name.
-    pub tool: String,
     /// Further header lines.
     pub headers: Vec<String>,
     /// Limit for one answer.
@@ -149,7 +141,7 @@ impl Plan {
             (0.01..=600.0).contains(&args.timeout),
             format!("--timeout {}: must be 0.01..=600", args.timeout),
         );
-        let load = load(args, duration);
+        let load = load::load(args, duration);
         if let Err(e) = &load {
             require(false, e.clone());
         }
@@ -167,11 +159,7 @@ impl Plan {
             format!("--expect-size: must be {RESULT_BYTES_MIN}..={RESULT_BYTES_MAX}"),
         );
         require((0.0..=1.0).contains(&args.plant), format!("--plant {}: must be 0..=1", args.plant));
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./".contains(&b);
-        require(
-            (1..=128).contains(&args.tool.len()) && args.tool.bytes().all(plain),
-            "--tool: must be 1..=128 letters, digits or _-./".to_owned(),
-        );
+        require(plain_name(&args.tool), "--tool: must be 1..=128 letters, digits or _-./".to_owned());
         for line in &args.headers {
             let name = line.split_once(": ").map_or("", |(name, _)| name);
             let ok = !name.is_empty()
@@ -190,7 +178,18 @@ impl Plan {
                 ),
             ),
         }
-        let (Ok(endpoint), Ok(load), true) = (endpoint, load, mistakes.is_empty()) else {
+        let tls = endpoint.as_ref().ok().and_then(|e| tls(args, e).transpose()).transpose();
+        let tokens = args.tokens.as_deref().map(tokens).transpose();
+        let scenario = scenario(args);
+        mistakes.extend(tls.as_ref().err().cloned());
+        mistakes.extend(tokens.as_ref().err().cloned());
+        mistakes.extend(scenario.as_ref().err().into_iter().flatten().cloned());
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let (Ok(endpoint), Ok(load), Ok(tls), Ok(tokens), Ok(scenario)) =
+            (endpoint, load, tls, tokens, scenario)
+        else {
             return Err(mistakes);
         };
         let measured: Option<u64> = load.steps().iter().map(|s| s.length_ns).sum();
@@ -211,15 +210,18 @@ impl Plan {
             send_lag_max: Duration::from_micros(args.send_lag_max_us),
             progress: args.progress,
             warmup: Duration::from_secs_f64(args.warmup),
+            tls,
+            tokens: tokens.unwrap_or_default(),
+            scenario,
+            payload: args.payload,
+            seed: args.seed,
             argument_bytes: args.size,
             threads: args.threads,
             pin_core: args.pin_core,
             busy_poll: args.busy_poll,
             expect_size: args.expect_size,
-            plant: args.plant,
             plant_in: args.plant_in,
             expect: args.expect,
-            tool: args.tool.clone(),
             headers: args.headers.clone(),
             timeout: Duration::from_secs_f64(args.timeout),
             run: args.run.unwrap_or_else(run_number),
@@ -228,46 +230,78 @@ impl Plan {
     }
 }
 
-fn load(args: &RunArgs, duration: f64) -> Result<Load, String> {
-    if args.closed {
-        return Ok(Load::Closed);
+impl Plan {
+    /// Era of a connection: the shares are spread evenly over the connections.
+    pub fn era_of(&self, connection: usize) -> Era {
+        let legacy_before = |n: usize| (n as f64 * self.scenario.legacy_share + 1e-9).floor();
+        if legacy_before(connection + 1) > legacy_before(connection) { Era::Legacy } else { Era::Modern }
     }
-    if let Some(text) = &args.steps {
-        return steps(text).map(Load::Open);
-    }
-    let rate = args.rate.unwrap_or(RATE_DEFAULT);
-    if !(RATE_MIN..=RATE_MAX).contains(&rate) {
-        return Err(format!("--rate {rate}: must be {RATE_MIN}..={RATE_MAX}"));
-    }
-    let length_ns = args.requests.is_none().then_some((duration.max(0.0) * 1e9) as u64);
-    Ok(Load::Open(vec![Step { rate, length_ns }]))
 }
 
-/// Reads `1000:5s,2000:5s`.
-fn steps(text: &str) -> Result<Vec<Step>, String> {
-    let wrong = |part: &str, why: &str| format!("--steps: {part:?}: {why}");
-    let mut steps = Vec::new();
-    for part in text.split(',') {
-        let (rate, time) =
-            part.split_once(':').ok_or_else(|| wrong(part, "write RATE:TIME, for instance 1000:5s"))?;
-        let rate: f64 = rate.parse().map_err(|_| wrong(part, "the rate is not a number"))?;
-        let time = units::duration(time).map_err(|e| wrong(part, &e))?;
-        if !(RATE_MIN..=RATE_MAX).contains(&rate) {
-            return Err(wrong(part, &format!("the rate must be {RATE_MIN}..={RATE_MAX}")));
+fn tls(args: &RunArgs, endpoint: &Endpoint) -> Result<Option<Tls>, String> {
+    let any = args.ca.is_some() || args.cert.is_some() || args.key.is_some() || args.insecure;
+    let Some(name) = &endpoint.tls else {
+        return if any {
+            Err("--ca, --cert, --key, --insecure: only with an https:// URL".to_owned())
+        } else {
+            Ok(None)
+        };
+    };
+    if args.insecure && !endpoint.addr.ip().is_loopback() {
+        return Err("--insecure: only for this machine; name the authority with --ca FILE".to_owned());
+    }
+    let identity = args.cert.as_deref().zip(args.key.as_deref());
+    let options = tls::Options { ca: args.ca.as_deref(), identity, insecure: args.insecure };
+    let config = Arc::new(tls::client_config(&options)?);
+    Ok(Some(Tls { config, name: name.clone() }))
+}
+
+/// One token a line; empty lines and those that begin with # do not count. No token is in a message.
+fn tokens(path: &Path) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("--tokens {}: {e}", path.display()))?;
+    let mut tokens = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let token = line.trim();
+        if token.is_empty() || token.starts_with('#') {
+            continue;
         }
-        if time.is_zero() {
-            return Err(wrong(part, "a step needs time"));
+        if token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|b| (0x21..0x7f).contains(&b)) {
+            let line = index + 1;
+            return Err(format!(
+                "--tokens {}: line {line}: must be visible ASCII, at most {TOKEN_BYTES_MAX} bytes",
+                path.display()
+            ));
         }
-        steps.push(Step { rate, length_ns: Some(time.as_nanos() as u64) });
+        tokens.push(token.to_owned());
     }
-    if steps.len() > STEPS_MAX {
-        return Err(format!("--steps: {} of them; at most {STEPS_MAX}", steps.len()));
+    if (1..=TOKENS_MAX).contains(&tokens.len()) {
+        Ok(tokens)
+    } else {
+        Err(format!("--tokens {}: must hold 1 to {TOKENS_MAX} tokens, one a line", path.display()))
     }
-    let seconds = steps.iter().filter_map(|s| s.length_ns).sum::<u64>() as f64 / 1e9;
-    if seconds > SECONDS_MAX {
-        return Err(format!("--steps: {seconds} s together; at most {SECONDS_MAX}"));
+}
+
+fn scenario(args: &RunArgs) -> Result<Scenario, Vec<String>> {
+    let call = ToolCall {
+        tool: args.tool.clone(),
+        argument_bytes: args.size,
+        payload: args.payload,
+        plant: args.plant,
+        events: 0,
+        hold: Duration::ZERO,
+        error: None,
+        result_bytes: args.expect_size,
+    };
+    let legacy_share = if args.era == Era::Legacy { 1.0 } else { 0.0 };
+    let Some(path) = &args.scenario else { return Ok(Scenario::of_one(call, legacy_share)) };
+    let name = format!("--scenario {}", path.display());
+    let size = fs::metadata(path).map_err(|e| vec![format!("{name}: {e}")])?.len();
+    if size > SCENARIO_BYTES_MAX {
+        return Err(vec![format!("{name}: {size} bytes; at most {SCENARIO_BYTES_MAX}")]);
     }
-    Ok(steps)
+    let yaml = fs::read_to_string(path).map_err(|e| vec![format!("{name}: {e}")])?;
+    Scenario::parse(&yaml, &call, legacy_share)
+        .map_err(|mistakes| mistakes.into_iter().map(|m| format!("{name}: {m}")).collect())
 }
 
 /// Checks the options of the mock.
@@ -285,10 +319,36 @@ pub fn mock_settings(args: &MockArgs) -> Result<mock::Settings, Vec<String>> {
             args.listen
         ));
     }
+    if !(0.0..=1.0).contains(&args.fail_share) {
+        mistakes.push(format!("--fail-share {}: must be 0..=1", args.fail_share));
+    }
+    if args.events > EVENTS_MAX {
+        mistakes.push(format!("--events {}: must be 0..={EVENTS_MAX}", args.events));
+    }
+    for (option, time) in [("--event-interval", args.event_interval), ("--hold", args.hold)] {
+        if time > HOLD_MAX {
+            mistakes.push(format!("{option}: must be at most {}s", HOLD_MAX.as_secs()));
+        }
+    }
+    let alive = |time: Duration| time.is_zero() || time >= EVENT_INTERVAL_MIN;
+    if !alive(args.event_interval) {
+        mistakes.push("--event-interval: must be 0 or at least 1ms".to_owned());
+    }
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    Ok(mock::Settings { result_bytes: args.result_size, mode: args.mode, plant: args.plant })
+    Ok(mock::Settings {
+        result_bytes: args.result_size,
+        mode: args.mode,
+        plant: args.plant,
+        payload: args.payload,
+        seed: args.seed,
+        latency: args.latency.unwrap_or(mock::Latency::None),
+        fail: args.fail.map(|fail| (fail, args.fail_share)),
+        events: args.events,
+        event_interval: args.event_interval,
+        hold: args.hold,
+    })
 }
 
 fn result_bytes_allowed(bytes: usize) -> bool {
@@ -296,43 +356,16 @@ fn result_bytes_allowed(bytes: usize) -> bool {
 }
 
 /// Different for runs started one after the other; nothing depends on it being unguessable.
-fn run_number() -> u16 {
+pub fn run_number() -> u16 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now.as_millis() as u16) ^ (std::process::id() as u16).rotate_left(8)
-}
-
-#[derive(Debug)]
-struct Endpoint {
-    addr: SocketAddr,
-    authority: String,
-    target: String,
-}
-
-impl Endpoint {
-    fn parse(url: &str) -> Result<Endpoint, String> {
-        let rest = url.strip_prefix("http://").ok_or("must start with http:// (TLS is not generated)")?;
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if !path.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'#') || authority.contains('@') {
-            return Err("must be plain http://host:port/path".to_owned());
-        }
-        let with_port = if has_port(authority) { authority.to_owned() } else { format!("{authority}:80") };
-        let addr = with_port
-            .to_socket_addrs()
-            .map_err(|e| format!("cannot resolve {authority:?}: {e}"))?
-            .next()
-            .ok_or_else(|| format!("{authority:?} has no address"))?;
-        Ok(Endpoint { addr, authority: authority.to_owned(), target: format!("/{path}") })
-    }
-}
-
-fn has_port(authority: &str) -> bool {
-    authority.rsplit_once(':').is_some_and(|(_, p)| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::run::Step;
     use clap::Parser as _;
 
     fn plan(line: &str) -> Result<Plan, Vec<String>> {
@@ -383,7 +416,7 @@ mod tests {
     #[test]
     fn every_mistake_at_once() {
         let mistakes =
-            plan("--url https://x --connections 0 --rate 0 --plant 2 --size 1 --tool a\"b --duration 0")
+            plan("--url ftp://x --connections 0 --rate 0 --plant 2 --size 1 --tool a\"b --duration 0")
                 .expect_err("mistakes");
         for part in
             ["--url", "--connections", "--threads", "--rate", "--plant", "--size", "--tool", "--duration"]
@@ -392,5 +425,31 @@ mod tests {
         }
         assert!(plan("--url http://192.0.2.1/mcp").expect_err("remote")[0].contains("--allow-remote"));
         assert!(plan("--url http://192.0.2.1/mcp --allow-remote").is_ok());
+    }
+
+    #[test]
+    fn tls_options_need_tls() {
+        for (line, part) in [
+            ("--url http://127.0.0.1/ --insecure", "only with an https"),
+            ("--url https://192.0.2.1/ --allow-remote --insecure", "only for this machine"),
+            ("--url https://127.0.0.1/ --ca /nonexistent/ca.pem", "--ca /nonexistent/ca.pem"),
+            ("--url http://127.0.0.1/ --tokens /nonexistent/t", "--tokens /nonexistent/t"),
+            ("--url http://127.0.0.1/ --scenario /nonexistent/s", "--scenario /nonexistent/s"),
+        ] {
+            let mistakes = plan(line).expect_err(line);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{line}: {mistakes:?}");
+        }
+        assert!(plan("--url https://127.0.0.1/ --insecure").expect("valid").tls.is_some());
+    }
+
+    #[test]
+    fn eras_are_spread_over_the_connections() {
+        let mut p = plan("--url http://127.0.0.1/ --era legacy").expect("valid");
+        assert!((0..10).all(|n| p.era_of(n) == Era::Legacy));
+        p.scenario.legacy_share = 0.25;
+        let legacy: Vec<usize> = (0..12).filter(|&n| p.era_of(n) == Era::Legacy).collect();
+        assert_eq!(legacy, [3, 7, 11]);
+        p.scenario.legacy_share = 0.0;
+        assert!((0..10).all(|n| p.era_of(n) == Era::Modern));
     }
 }

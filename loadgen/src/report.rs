@@ -2,10 +2,12 @@
 
 use crate::check::Expect;
 use crate::hgrm;
+use crate::payload::Payload;
 use crate::plan::{Load, Plan};
 use crate::procfs::Rss;
 use crate::requests::{Era, PlantIn};
 use crate::run::{Outcome, Point, Tally};
+use crate::self_test::SelfTest;
 use crate::verdict::{self, BUSY_MAX, Facts, Invalid};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -26,8 +28,24 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The URL as typed.
     pub url: String,
-    /// Protocol era.
+    /// Protocol era of the options.
     pub era: Era,
+    /// Share of the connections that spoke the era with sessions.
+    pub legacy_share: f64,
+    /// Name of the scenario, if it has one.
+    pub scenario: String,
+    /// Payload of the arguments.
+    pub payload: Payload,
+    /// Seed of texts and choices.
+    pub seed: u64,
+    /// Different bearer tokens.
+    pub tokens: usize,
+    /// Calls went over TLS.
+    pub tls: bool,
+    /// Further connections that held a stream open.
+    pub streams: usize,
+    /// How often the server ended one; each was opened again.
+    pub streams_ended: u64,
     /// `closed` or `open`.
     pub r#loop: &'static str,
     /// Calls per second asked for; the highest of several steps.
@@ -74,6 +92,8 @@ pub struct Report {
     pub latency_us: Latency,
     /// Percentile (0 to 100) and latency in microseconds, for plots.
     pub percentiles: Vec<(f64, f64)>,
+    /// Each kind of call of a scenario that has several.
+    pub calls: Vec<CallReport>,
     /// Each step of an open loop that has several.
     pub steps: Vec<StepReport>,
     /// Latency over time.
@@ -86,6 +106,8 @@ pub struct Report {
     pub own_cpu_us_per_request: f64,
     /// The process given with `--pid`.
     pub process: Option<Process>,
+    /// What the generator itself can do on this machine.
+    pub self_test: Option<SelfTest>,
 }
 
 /// One rate and what came of it.
@@ -99,6 +121,19 @@ pub struct StepReport {
     pub latency_us: Latency,
     /// Of these, never sent.
     pub unsent: u64,
+}
+
+/// One kind of call and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallReport {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its latency counts into the run's; calls that ask to be held back do not.
+    pub timed: bool,
+    /// Latency of its measured calls.
+    pub latency_us: Latency,
+    /// Wrong answers, warm-up included.
+    pub wrong: u64,
 }
 
 /// Calls that waited for a free connection.
@@ -182,6 +217,14 @@ impl Report {
             notes: notes(&facts, tally),
             url: plan.url.clone(),
             era: plan.era,
+            legacy_share: plan.scenario.legacy_share,
+            scenario: plan.scenario.name.clone(),
+            payload: plan.payload,
+            seed: plan.seed,
+            tokens: plan.tokens.len(),
+            tls: plan.tls.is_some(),
+            streams: plan.scenario.streams,
+            streams_ended: tally.streams_ended,
             r#loop: if open { "open" } else { "closed" },
             rate: plan.load.rate_max(),
             connections: plan.connections,
@@ -213,10 +256,23 @@ impl Report {
                     unsent: counted.unsent,
                 })
                 .collect(),
+            calls: plan
+                .scenario
+                .calls
+                .iter()
+                .zip(&tally.kinds)
+                .map(|(call, counted)| CallReport {
+                    name: call.name.clone(),
+                    timed: call.is_timed(),
+                    latency_us: Latency::of(&counted.latency),
+                    wrong: counted.wrong,
+                })
+                .collect(),
             timeline: outcome.points,
             queue: Queue { waiting_max: tally.waiting_max, calls_max: plan.queue_max },
             generator: Generator { busy: tally.busy, send_lag_us: Latency::of(&tally.send_lag) },
             own_cpu_us_per_request: ratio(tally.own_cpu.as_secs_f64() * 1e6, tally.answered_in_window as f64),
+            self_test: None,
             process: outcome.process.map(|p| {
                 let Rss { now_kib, peak_kib } = p.rss;
                 Process {
@@ -289,6 +345,10 @@ impl fmt::Display for Report {
         for s in &self.steps {
             latency_line(f, &format!("{} /s", s.rate), &s.latency_us)?;
         }
+        for c in &self.calls {
+            let name: String = c.name.chars().take(10).collect();
+            latency_line(f, &name, &c.latency_us)?;
+        }
         if self.r#loop == "open" {
             latency_line(f, "send lag", &self.generator.send_lag_us)?;
             let q = &self.queue;
@@ -312,6 +372,9 @@ impl fmt::Display for Report {
         }
         if self.reconnects > 0 {
             writeln!(f, "reconnects {:>12}   the server closed between calls", self.reconnects)?;
+        }
+        if let Some(t) = &self.self_test {
+            write!(f, "{t}")?;
         }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;

@@ -8,19 +8,22 @@ mod pace;
 mod progress;
 mod tally;
 mod timeline;
+mod transport;
 mod worker;
 
 pub use pace::{Next, Pace, Step, Timetable};
 pub use progress::Show;
-pub use tally::{StepTally, Tally};
+pub use tally::{KindTally, StepTally, Tally};
 pub use timeline::{Point, Timeline};
+pub use transport::Tls;
 
-use crate::answers::Texts;
+use crate::answers::{self, Texts};
 use crate::os;
 use crate::plan::{Plan, Until};
 use crate::procfs::{self, CpuTimes, Rss};
 use crate::report::Report;
 use crate::requests::{Settings, Templates};
+use crate::scenario::{Call, Kind};
 use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
 use progress::Progress;
@@ -40,7 +43,8 @@ const HEAD_START: Duration = Duration::from_millis(20);
 pub(crate) struct Shared {
     pub plan: Plan,
     pub templates: Templates,
-    pub texts: Option<Texts>,
+    /// What is known of the answers, by kind of call.
+    pub known: Vec<Known>,
     pub start: Instant,
     /// Calls answered so far, right or wrong, warm-up included.
     pub answered: AtomicU64,
@@ -50,6 +54,28 @@ pub(crate) struct Shared {
     /// More calls wait for a free connection than [`Plan::queue_max`]: the run ends.
     pub overflowed: AtomicBool,
     pub stop: AtomicBool,
+}
+
+/// What is known of the answers to one kind of call.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub texts: Option<Texts>,
+    pub resource: Option<String>,
+}
+
+impl Known {
+    fn of(call: &Call, plan: &Plan) -> Known {
+        let (texts, resource) = match &call.kind {
+            Kind::Tool(tool) => {
+                (tool.result_bytes.map(|size| Texts::new(size, plan.payload, plan.seed)), None)
+            }
+            Kind::List => (None, None),
+            Kind::Read { uri } => {
+                (None, answers::resource_bytes(uri).map(|n| answers::resource(n, plan.payload, plan.seed)))
+            }
+        };
+        Known { texts, resource }
+    }
 }
 
 impl Shared {
@@ -86,9 +112,8 @@ pub fn run(plan: Plan) -> Result<Finished> {
     let templates = Templates::new(&Settings {
         authority: &plan.authority,
         target: &plan.target,
-        era: plan.era,
-        tool: &plan.tool,
-        argument_bytes: plan.argument_bytes,
+        scenario: &plan.scenario,
+        seed: plan.seed,
         plant_in: plan.plant_in,
         headers: &plan.headers,
         run: plan.run,
@@ -103,7 +128,7 @@ pub fn run(plan: Plan) -> Result<Finished> {
     let timeline = Timeline::new(length, plan.threads);
     let shared = Arc::new(Shared {
         templates,
-        texts: plan.expect_size.map(Texts::new),
+        known: plan.scenario.calls.iter().map(|call| Known::of(call, &plan)).collect(),
         start: Instant::now() + HEAD_START,
         answered: AtomicU64::new(0),
         wrong: AtomicU64::new(0),
@@ -129,7 +154,7 @@ pub fn run(plan: Plan) -> Result<Finished> {
     }
     drop(done);
     let process = watch(&shared, &finished);
-    let mut total = Tally::new(shared.plan.load.steps().len());
+    let mut total = Tally::new(shared.plan.load.steps().len(), shared.plan.scenario.calls.len());
     for worker in workers {
         match worker.join() {
             Ok(result) => total.merge(&result?),

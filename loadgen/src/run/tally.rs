@@ -21,6 +21,15 @@ pub struct StepTally {
     pub unsent: u64,
 }
 
+/// Counts of one kind of call.
+#[derive(Clone, Debug)]
+pub struct KindTally {
+    /// Latency of its measured calls in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// Wrong answers, warm-up included.
+    pub wrong: u64,
+}
+
 /// Counts of one thread, or of several merged.
 #[derive(Clone, Debug)]
 pub struct Tally {
@@ -28,6 +37,8 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// The same by step, if there are several.
     pub steps: Vec<StepTally>,
+    /// The same by kind of call, if there are several; also the kinds that do not count into `latency`.
+    pub kinds: Vec<KindTally>,
     /// How late measured calls were sent by this generator's own fault: from the moment at which they were due and a
     /// connection was free until they were written, in nanoseconds.
     pub send_lag: Histogram<u64>,
@@ -52,6 +63,8 @@ pub struct Tally {
     pub planted: u64,
     /// Connections made again after the server closed one between two calls.
     pub reconnects: u64,
+    /// Held streams that the server ended; each was opened again.
+    pub streams_ended: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Wrong answers by kind.
@@ -65,13 +78,15 @@ fn histogram() -> Histogram<u64> {
 }
 
 impl Tally {
-    /// Nothing counted yet, for so many steps.
-    pub fn new(steps: usize) -> Tally {
-        // One step is the whole run.
-        let steps = if steps > 1 { steps } else { 0 };
+    /// Nothing counted yet, for so many steps and kinds of calls.
+    pub fn new(steps: usize, kinds: usize) -> Tally {
+        // One step, or one kind, is the whole run.
+        let several = |n: usize| if n > 1 { n } else { 0 };
+        let (steps, kinds) = (several(steps), several(kinds));
         Tally {
             latency: histogram(),
             steps: vec![StepTally { latency: histogram(), unsent: 0 }; steps],
+            kinds: vec![KindTally { latency: histogram(), wrong: 0 }; kinds],
             send_lag: histogram(),
             waiting_max: 0,
             busy: 0.0,
@@ -83,6 +98,7 @@ impl Tally {
             unsent: 0,
             planted: 0,
             reconnects: 0,
+            streams_ended: 0,
             bytes_in: 0,
             wrong: BTreeMap::new(),
             examples: Vec::new(),
@@ -95,6 +111,20 @@ impl Tally {
         self.latency.saturating_record(ns);
         if let Some(step) = self.steps.get_mut(step) {
             step.latency.saturating_record(ns);
+        }
+    }
+
+    /// Counts the latency of a measured call of one kind.
+    pub fn record_kind(&mut self, kind: usize, latency_ns: u64) {
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.latency.saturating_record(latency_ns.clamp(LATENCY_NS.0, LATENCY_NS.1));
+        }
+    }
+
+    /// Counts a wrong answer to a call of one kind, beside [`wrong`](Self::wrong).
+    pub fn wrong_of_kind(&mut self, kind: usize) {
+        if let Some(kind) = self.kinds.get_mut(kind) {
+            kind.wrong += 1;
         }
     }
 
@@ -130,6 +160,10 @@ impl Tally {
             add(&mut mine.latency, &theirs.latency);
             mine.unsent += theirs.unsent;
         }
+        for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
+            add(&mut mine.latency, &theirs.latency);
+            mine.wrong += theirs.wrong;
+        }
         self.waiting_max = self.waiting_max.max(other.waiting_max);
         self.busy = self.busy.max(other.busy);
         self.sent += other.sent;
@@ -140,6 +174,7 @@ impl Tally {
         self.unsent += other.unsent;
         self.planted += other.planted;
         self.reconnects += other.reconnects;
+        self.streams_ended += other.streams_ended;
         self.bytes_in += other.bytes_in;
         for (label, n) in &other.wrong {
             *self.wrong.entry(label).or_default() += n;
@@ -155,14 +190,14 @@ mod tests {
 
     #[test]
     fn merged_histograms_equal_one() {
-        let (mut all, mut parts) = (Tally::new(1), [Tally::new(1), Tally::new(1), Tally::new(1)]);
+        let (mut all, mut parts) = (Tally::new(1, 1), [Tally::new(1, 1), Tally::new(1, 1), Tally::new(1, 1)]);
         let mut rng = crate::payload::Rng::new(1);
         for i in 0..30_000 {
             let ns = rng.bits() >> (rng.below(40) + 24);
             all.record(0, ns);
             parts[i % 3].record(0, ns);
         }
-        let mut merged = Tally::new(1);
+        let mut merged = Tally::new(1, 1);
         parts.iter().for_each(|p| merged.merge(p));
         assert_eq!(merged.latency, all.latency);
         for q in [0.0, 0.5, 0.9, 0.99, 0.999, 1.0] {
@@ -173,7 +208,7 @@ mod tests {
 
     #[test]
     fn latencies_outside_the_bounds_count_as_the_bounds() {
-        let mut tally = Tally::new(1);
+        let mut tally = Tally::new(1, 1);
         tally.record(0, 0);
         tally.record(0, u64::MAX);
         assert_eq!(tally.latency.len(), 2);
@@ -183,7 +218,7 @@ mod tests {
 
     #[test]
     fn wrong_answers_add_up_and_examples_are_bounded() {
-        let (mut a, mut b) = (Tally::new(1), Tally::new(1));
+        let (mut a, mut b) = (Tally::new(1, 1), Tally::new(1, 1));
         for _ in 0..4 {
             a.wrong(Wrong::Id, "call 1", &[b'x'; 10_000]);
             b.wrong(Wrong::Status(500), "call 2", b"");
@@ -196,13 +231,19 @@ mod tests {
 
     #[test]
     fn steps_are_kept_apart_if_there_are_several() {
-        let mut a = Tally::new(2);
+        let mut a = Tally::new(2, 3);
         a.record(0, 5_000);
         a.record_unsent(1, 9_000);
-        let mut b = Tally::new(2);
+        a.record_kind(2, 7_000);
+        a.wrong_of_kind(2);
+        let mut b = Tally::new(2, 3);
         b.merge(&a);
         b.merge(&a);
         assert_eq!(b.steps.iter().map(|s| (s.latency.len(), s.unsent)).collect::<Vec<_>>(), [(2, 0), (2, 2)]);
-        assert_eq!((b.latency.len(), Tally::new(1).steps.len()), (4, 0));
+        assert_eq!(
+            b.kinds.iter().map(|k| (k.latency.len(), k.wrong)).collect::<Vec<_>>(),
+            [(0, 0), (0, 0), (2, 2)]
+        );
+        assert_eq!((b.latency.len(), Tally::new(1, 1).steps.len()), (4, 0));
     }
 }

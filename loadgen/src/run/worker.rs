@@ -1,14 +1,16 @@
 //! One thread of the generator: an epoll loop over its connections.
 
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Duty, Phase};
 use super::pace::{Next, Pace, Timetable};
 use super::tally::Tally;
 use super::timeline::Slice;
+use super::transport::Transport;
 use super::{Shared, WRONG_MAX};
-use crate::check::{self, Want, Wrong};
+use crate::check::{self, Asked, Want, Wrong};
 use crate::os;
 use crate::plan::{Load, Until};
-use crate::requests::{self, Era};
+use crate::requests::{self, Caller, Era, Request};
+use crate::scenario::Kind;
 use anyhow::{Context as _, Result};
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
@@ -88,12 +90,18 @@ impl<'a> Worker<'a> {
                 (Pace::open(timetable, index, plan.threads, warmup_end, end, calls), steps.len())
             }
         };
+        let number = |slot: usize| index + slot * plan.threads;
+        let callers = (0..share(plan.connections))
+            .map(|slot| Connection::new(Duty::Calls, plan.era_of(number(slot)), number(slot)));
+        let holders = (0..share(plan.scenario.streams))
+            .map(|slot| Connection::new(Duty::Stream, plan.era_of(number(slot)), number(slot)));
+        let connections = callers.chain(holders).collect();
         let (poll, timer) = (Poll::new()?, os::Timer::new()?);
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         Ok(Worker {
             shared,
             poll,
-            connections: (0..share(plan.connections)).map(|_| Connection::new()).collect(),
+            connections,
             idle: VecDeque::new(),
             in_flight: 0,
             pace,
@@ -101,7 +109,7 @@ impl<'a> Worker<'a> {
             timer_at: 0,
             timeout_ns: plan.timeout.as_nanos() as u64,
             seq: index as u64,
-            tally: Tally::new(steps),
+            tally: Tally::new(steps, plan.scenario.calls.len()),
             window: None,
             window_closed: false,
             free_since: 0,
@@ -153,6 +161,7 @@ impl<'a> Worker<'a> {
             }
         }
         self.give_up_unsent();
+        self.look_at_streams();
         self.close_window(self.now());
         self.publish();
         self.shared.timeline().hand_in(self.interval_index, &self.interval);
@@ -194,25 +203,54 @@ impl<'a> Worker<'a> {
 
     fn send_call(&mut self, slot: usize, due: u64, step: Option<usize>) {
         let (plan, connection) = (&self.shared.plan, &mut self.connections[slot]);
-        connection.clear_out();
         let call = &mut connection.call;
         call.seq = self.seq;
         self.seq += plan.threads as u64;
+        call.kind = plan.scenario.pick(plan.seed, call.seq);
         call.due = due;
         call.step = step;
         call.id.clear();
         requests::push_id(&mut call.id, call.seq);
-        call.planted = if plan.plant > 0.0 { requests::planted(call.seq, plan.plant) } else { None };
+        let plant = match &plan.scenario.calls[call.kind].kind {
+            Kind::Tool(tool) => tool.plant,
+            Kind::List | Kind::Read { .. } => 0.0,
+        };
+        call.planted = if plant > 0.0 { requests::planted(call.seq, plant) } else { None };
         self.tally.planted += u64::from(call.planted.is_some());
         self.tally.sent += 1;
         self.in_flight += 1;
-        let (seq, planted) = (call.seq, call.planted.as_ref());
-        self.shared.templates.call(&mut connection.out, seq, connection.session.as_deref(), planted);
+        let (seq, kind) = (call.seq, call.kind);
+        self.render(slot, Some(seq), |shared, connection, out, caller| {
+            let request = Request { kind, seq, planted: connection.call.planted.as_ref() };
+            shared.templates.call(out, &request, caller);
+        });
         let written = self.ask(slot, Phase::Calling);
         if step.is_some() && self.pace.is_open() {
             let lag = written.saturating_sub(due.max(self.free_since));
             self.tally.send_lag.saturating_record(lag);
         }
+    }
+
+    /// Puts the next request of a connection into its buffer. `call`: the number of the call, which chooses the token
+    /// where no session is bound to one.
+    fn render(
+        &mut self,
+        slot: usize,
+        call: Option<u64>,
+        with: impl FnOnce(&Shared, &Connection, &mut Vec<u8>, &Caller<'_>),
+    ) {
+        let connection = &mut self.connections[slot];
+        connection.clear_out();
+        let mut out = std::mem::take(&mut connection.out);
+        let tokens = &self.shared.plan.tokens;
+        let turn = match (connection.era, call) {
+            (Era::Modern, Some(seq)) => seq as usize,
+            _ => connection.number,
+        };
+        let token = (!tokens.is_empty()).then(|| tokens[turn % tokens.len()].as_str());
+        let caller = Caller { era: connection.era, session: connection.session.as_deref(), token };
+        with(self.shared, connection, &mut out, &caller);
+        connection.out = out;
     }
 
     /// Sends the rendered request and waits for its answer in `phase`. Returns the moment after the write.
@@ -235,25 +273,38 @@ impl<'a> Worker<'a> {
         match self.connections[slot].phase {
             Phase::Down { .. } => return,
             Phase::Connecting => match self.is_connected(slot) {
-                Ok(true) => self.greet(slot),
+                Ok(true) => self.connections[slot].phase = Phase::Securing,
                 Ok(false) => return,
                 Err(_) => return self.fail(slot, Wrong::Connect),
             },
             _ => {}
         }
+        if self.connections[slot].phase == Phase::Securing {
+            match self.connections[slot].shake_hands() {
+                Ok(true) => self.greet(slot),
+                Ok(false) => return,
+                Err(wrong) => return self.fail(slot, wrong),
+            }
+        }
         match self.connections[slot].pump(read_closed) {
-            Ok(false) => {}
+            Ok(false) => {
+                let connection = &mut self.connections[slot];
+                if connection.phase == Phase::Streaming && !connection.arrived().is_empty() {
+                    connection.deadline = u64::MAX; // it is open, and may be for as long as it likes
+                }
+            }
             Ok(true) => self.answered(slot, read_closed),
             Err(wrong) => self.fail(slot, wrong),
         }
     }
 
     fn is_connected(&self, slot: usize) -> io::Result<bool> {
-        let Some(stream) = &self.connections[slot].stream else { return Ok(false) };
-        if let Some(error) = stream.take_error()? {
+        let Some(transport) = &self.connections[slot].transport else { return Ok(false) };
+        let socket = transport.socket();
+        if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        match stream.peer_addr() {
+        match socket.peer_addr() {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(e) => Err(e),
@@ -262,17 +313,22 @@ impl<'a> Worker<'a> {
 
     /// The first request of a connection, if its era needs one.
     fn greet(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if self.shared.plan.era == Era::Legacy && connection.session.is_none() {
-            connection.clear_out();
-            self.shared.templates.initialize(&mut connection.out);
+        let connection = &self.connections[slot];
+        if connection.era == Era::Legacy && connection.session.is_none() {
+            self.render(slot, None, |shared, _, out, caller| shared.templates.initialize(out, caller));
             self.ask(slot, Phase::Initialize);
         } else {
             self.rest(slot);
         }
     }
 
+    /// Nothing is awaited: free for a call, or to hold a stream.
     fn rest(&mut self, slot: usize) {
+        if self.connections[slot].duty == Duty::Stream {
+            self.render(slot, None, |shared, _, out, caller| shared.templates.open_stream(out, caller));
+            self.ask(slot, Phase::Streaming);
+            return;
+        }
         self.connections[slot].phase = Phase::Idle;
         self.connections[slot].deadline = u64::MAX;
         if self.idle.is_empty() && self.pace.is_open() {
@@ -291,20 +347,8 @@ impl<'a> Worker<'a> {
         let closes = head.close || read_closed;
         self.tally.bytes_in += response.bytes.len() as u64;
         let judged = match connection.phase {
-            Phase::Calling => {
-                let call = &connection.call;
-                let marker = self.shared.templates.marker(call.seq);
-                let want = Want {
-                    era: self.shared.plan.era,
-                    id: call.id.as_bytes(),
-                    seq: call.seq,
-                    marker: &marker,
-                    planted: call.planted.as_ref().filter(|_| self.shared.templates.plants_results()),
-                    expect: self.shared.plan.expect,
-                    texts: self.shared.texts.as_ref(),
-                };
-                check::answer(head, response.bytes, body, &want)
-            }
+            Phase::Calling => judge(self.shared, connection),
+            Phase::Streaming if head.status != 200 => Err(Wrong::Status(head.status)),
             Phase::Initialize => check::initialized(head, response.bytes, body),
             Phase::Initialized if head.status != 202 => Err(Wrong::Status(head.status)),
             _ => Ok(()),
@@ -312,6 +356,9 @@ impl<'a> Worker<'a> {
         if let Err(wrong) = judged {
             let what = describe(connection);
             self.tally.wrong(wrong, &what, response.bytes);
+            if connection.phase == Phase::Calling {
+                self.tally.wrong_of_kind(connection.call.kind);
+            }
             self.interval.wrong();
             self.shared.wrong.fetch_add(1, Ordering::Relaxed);
         }
@@ -325,15 +372,18 @@ impl<'a> Worker<'a> {
         connection.clear_input();
         match connection.phase {
             Phase::Calling => {
-                let (due, step) = (connection.call.due, connection.call.step);
-                self.count_answer(now, due, step);
+                self.count_answer(now, slot);
+                self.rest(slot);
+            }
+            Phase::Streaming if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
+            Phase::Streaming => {
+                self.tally.streams_ended += 1;
                 self.rest(slot);
             }
             Phase::Initialize if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
             Phase::Initialize => {
                 connection.session = session;
-                connection.clear_out();
-                self.shared.templates.initialized(&mut connection.out, connection.session.as_deref());
+                self.render(slot, None, |shared, _, out, caller| shared.templates.initialized(out, caller));
                 self.ask(slot, Phase::Initialized);
             }
             Phase::Initialized => self.rest(slot),
@@ -349,16 +399,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn count_answer(&mut self, now: u64, due: u64, step: Option<usize>) {
-        let latency = now.saturating_sub(due);
+    fn count_answer(&mut self, now: u64, slot: usize) {
+        let call = &self.connections[slot].call;
+        let latency = now.saturating_sub(call.due);
         self.in_flight -= 1;
         self.tally.answered += 1;
-        self.interval.record(latency);
         if self.window.is_some() && !self.window_closed {
             self.tally.answered_in_window += 1;
         }
-        if let Some(step) = step {
-            self.tally.record(step, latency);
+        let timed = self.shared.plan.scenario.calls[call.kind].is_timed();
+        if timed {
+            self.interval.record(latency);
+        }
+        if let Some(step) = call.step {
+            self.tally.record_kind(call.kind, latency);
+            if timed {
+                self.tally.record(step, latency);
+            }
         }
     }
 
@@ -367,7 +424,7 @@ impl<'a> Worker<'a> {
         let now = self.now();
         let connection = &mut self.connections[slot];
         match connection.phase {
-            Phase::Idle if wrong == Wrong::Closed => {
+            Phase::Idle if matches!(wrong, Wrong::Closed | Wrong::Reset) => {
                 self.tally.reconnects += 1;
                 self.disconnect(slot, now);
                 return self.connect(slot, now);
@@ -376,7 +433,10 @@ impl<'a> Worker<'a> {
                 connection.phase = Phase::Over;
                 return;
             }
-            Phase::Calling => self.in_flight -= 1,
+            Phase::Calling => {
+                self.in_flight -= 1;
+                self.tally.wrong_of_kind(connection.call.kind);
+            }
             _ => {}
         }
         let what = describe(connection);
@@ -391,7 +451,7 @@ impl<'a> Worker<'a> {
         if connection.phase == Phase::Idle {
             self.idle.retain(|&i| i != slot);
         }
-        connection.stream = None; // closes and deregisters
+        connection.transport = None; // closes and deregisters
         connection.phase = Phase::Down { retry_at };
         connection.deadline = u64::MAX;
     }
@@ -405,12 +465,12 @@ impl<'a> Worker<'a> {
                 Token(slot),
                 Interest::READABLE | Interest::WRITABLE,
             )?;
-            Ok(stream)
+            Transport::new(stream, self.shared.plan.tls.as_ref())
         });
         match connected {
-            Ok(stream) => {
+            Ok(transport) => {
                 let connection = &mut self.connections[slot];
-                connection.attach(stream);
+                connection.attach(transport);
                 connection.phase = Phase::Connecting;
                 connection.deadline = now + self.timeout_ns;
             }
@@ -506,6 +566,17 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// A stream that was never opened is a wrong answer too.
+    fn look_at_streams(&mut self) {
+        for connection in self.connections.iter().filter(|c| c.duty == Duty::Stream) {
+            let arrived = connection.arrived();
+            let open = connection.phase == Phase::Streaming && arrived.starts_with(b"HTTP/1.1 200");
+            if !open && self.tally.streams_ended == 0 {
+                self.tally.wrong(Wrong::NoAnswer, "opening a stream", arrived);
+            }
+        }
+    }
+
     fn publish(&mut self) {
         let news = self.tally.answered - self.published;
         if news > 0 {
@@ -518,10 +589,10 @@ impl<'a> Worker<'a> {
     fn end_sessions(&mut self) -> Result<()> {
         let deadline = Instant::now() + GOODBYE;
         for slot in std::mem::take(&mut self.idle) {
-            let connection = &mut self.connections[slot];
-            connection.clear_out();
-            let Some(session) = &connection.session else { continue };
-            self.shared.templates.delete(&mut connection.out, session);
+            if self.connections[slot].session.is_none() {
+                continue;
+            }
+            self.render(slot, None, |shared, _, out, caller| shared.templates.delete(out, caller));
             self.ask(slot, Phase::Deleting);
         }
         let mut events = Events::with_capacity(1_024);
@@ -540,12 +611,39 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Is the complete response in the buffer the right answer to the call?
+fn judge(shared: &Shared, connection: &Connection) -> Result<(), Wrong> {
+    let (call, response) = (&connection.call, connection.response());
+    let marker = shared.templates.marker(call.seq);
+    let known = &shared.known[call.kind];
+    let (asked, events) = match &shared.plan.scenario.calls[call.kind].kind {
+        Kind::Tool(tool) => (tool.error.map_or(Asked::Tool, Asked::Error), tool.events),
+        Kind::List => (Asked::List, 0),
+        Kind::Read { uri } => (Asked::Read { uri, text: known.resource.as_deref() }, 0),
+    };
+    let want = Want {
+        asked,
+        events,
+        era: connection.era,
+        id: call.id.as_bytes(),
+        seq: call.seq,
+        marker: &marker,
+        planted: call.planted.as_ref().filter(|_| shared.templates.plants_results()),
+        expect: shared.plan.expect,
+        texts: known.texts.as_ref(),
+    };
+    let body = response.reader.body(response.bytes);
+    check::answer(response.reader.head(), response.bytes, body, &want)
+}
+
 fn describe(connection: &Connection) -> String {
     match connection.phase {
         Phase::Calling => format!("call {}", connection.call.seq),
         Phase::Initialize => "initialize".to_owned(),
         Phase::Initialized => "notifications/initialized".to_owned(),
         Phase::Connecting | Phase::Down { .. } => "connecting".to_owned(),
+        Phase::Securing => "TLS handshake".to_owned(),
+        Phase::Streaming => "a stream".to_owned(),
         Phase::Idle | Phase::Deleting | Phase::Over => "between calls".to_owned(),
     }
 }
