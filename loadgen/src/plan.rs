@@ -26,7 +26,7 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 pub const SECONDS_MAX: f64 = 3_600.0;
 /// Calls that may wait without an explicit bound, in seconds' worth of the highest rate: what waited longer than that
 /// says only that the target is too slow.
-const QUEUE_SECONDS: f64 = 2.0;
+const QUEUE_SECONDS: f64 = 1.0;
 /// The same at low rates.
 const QUEUE_CALLS_MIN: u64 = 1_000;
 
@@ -112,71 +112,18 @@ pub struct Plan {
 impl Plan {
     /// Checks what was typed. `Err` holds every mistake, one sentence each.
     pub fn new(args: &RunArgs) -> Result<Plan, Vec<String>> {
-        let mut mistakes = Vec::new();
-        let mut require = |ok: bool, text: String| {
-            if !ok {
-                mistakes.push(text);
-            }
-        };
         let duration = args.duration.unwrap_or(10.0);
-        let seconds = |s: f64| (0.0..=SECONDS_MAX).contains(&s);
-        require(
-            (1..=CONNECTIONS_MAX).contains(&args.connections),
-            format!("--connections {}: must be 1..={CONNECTIONS_MAX}", args.connections),
-        );
-        require(
-            (1..=64).contains(&args.threads) && args.threads <= args.connections,
-            format!("--threads {}: must be 1..=64 and not more than --connections", args.threads),
-        );
-        require(
-            args.requests.is_none_or(|n| n >= args.threads as u64),
-            "--requests: must be at least one for each thread".to_owned(),
-        );
-        require(
-            seconds(duration) && duration > 0.0,
-            format!("--duration {duration}: must be above 0, up to {SECONDS_MAX}"),
-        );
-        require(seconds(args.warmup), format!("--warmup {}: must be 0..={SECONDS_MAX}", args.warmup));
-        require(
-            (0.01..=600.0).contains(&args.timeout),
-            format!("--timeout {}: must be 0.01..=600", args.timeout),
-        );
+        let mut mistakes = mistakes_of_values(args, duration);
         let load = load::load(args, duration);
-        if let Err(e) = &load {
-            require(false, e.clone());
-        }
-        require(
-            (1..=10_000_000).contains(&args.send_lag_max_us),
-            format!("--send-lag-max-us {}: must be 1..=10000000", args.send_lag_max_us),
-        );
-        require(args.queue != Some(0), "--queue: must be at least 1".to_owned());
-        require(
-            (ARGUMENT_BYTES_MIN..=ARGUMENT_BYTES_MAX).contains(&args.size),
-            format!("--size {}: must be {ARGUMENT_BYTES_MIN}..={ARGUMENT_BYTES_MAX}", args.size),
-        );
-        require(
-            args.expect_size.is_none_or(result_bytes_allowed),
-            format!("--expect-size: must be {RESULT_BYTES_MIN}..={RESULT_BYTES_MAX}"),
-        );
-        require((0.0..=1.0).contains(&args.plant), format!("--plant {}: must be 0..=1", args.plant));
-        require(plain_name(&args.tool), "--tool: must be 1..=128 letters, digits or _-./".to_owned());
-        for line in &args.headers {
-            let name = line.split_once(": ").map_or("", |(name, _)| name);
-            let ok = !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && line.bytes().all(|b| (0x20..0x7f).contains(&b));
-            require(ok, "--header: must be \"Name: value\" in visible ASCII".to_owned());
-        }
+        mistakes.extend(load.as_ref().err().cloned());
         let endpoint = Endpoint::parse(&args.url);
         match &endpoint {
-            Err(e) => require(false, format!("--url {}: {e}", args.url)),
-            Ok(e) => require(
-                e.addr.ip().is_loopback() || args.allow_remote,
-                format!(
-                    "--url {}: not this machine; add --allow-remote if the target is yours to load",
-                    args.url
-                ),
-            ),
+            Err(e) => mistakes.push(format!("--url {}: {e}", args.url)),
+            Ok(e) if !e.addr.ip().is_loopback() && !args.allow_remote => mistakes.push(format!(
+                "--url {}: not this machine; add --allow-remote if the target is yours to load",
+                args.url
+            )),
+            Ok(_) => {}
         }
         let tls = endpoint.as_ref().ok().and_then(|e| tls(args, e).transpose()).transpose();
         let tokens = args.tokens.as_deref().map(tokens).transpose();
@@ -236,6 +183,61 @@ impl Plan {
         let legacy_before = |n: usize| (n as f64 * self.scenario.legacy_share + 1e-9).floor();
         if legacy_before(connection + 1) > legacy_before(connection) { Era::Legacy } else { Era::Modern }
     }
+}
+
+/// The mistakes that one value alone can make.
+fn mistakes_of_values(args: &RunArgs, duration: f64) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut require = |ok: bool, text: String| {
+        if !ok {
+            mistakes.push(text);
+        }
+    };
+    let seconds = |s: f64| (0.0..=SECONDS_MAX).contains(&s);
+    require(
+        (1..=CONNECTIONS_MAX).contains(&args.connections),
+        format!("--connections {}: must be 1..={CONNECTIONS_MAX}", args.connections),
+    );
+    require(
+        (1..=64).contains(&args.threads) && args.threads <= args.connections,
+        format!("--threads {}: must be 1..=64 and not more than --connections", args.threads),
+    );
+    require(
+        args.requests.is_none_or(|n| n >= args.threads as u64),
+        "--requests: must be at least one for each thread".to_owned(),
+    );
+    require(
+        seconds(duration) && duration > 0.0,
+        format!("--duration {duration}: must be above 0, up to {SECONDS_MAX}"),
+    );
+    require(seconds(args.warmup), format!("--warmup {}: must be 0..={SECONDS_MAX}", args.warmup));
+    require(
+        (0.01..=600.0).contains(&args.timeout),
+        format!("--timeout {}: must be 0.01..=600", args.timeout),
+    );
+    require(
+        (1..=10_000_000).contains(&args.send_lag_max_us),
+        format!("--send-lag-max-us {}: must be 1..=10000000", args.send_lag_max_us),
+    );
+    require(args.queue != Some(0), "--queue: must be at least 1".to_owned());
+    require(
+        (ARGUMENT_BYTES_MIN..=ARGUMENT_BYTES_MAX).contains(&args.size),
+        format!("--size {}: must be {ARGUMENT_BYTES_MIN}..={ARGUMENT_BYTES_MAX}", args.size),
+    );
+    require(
+        args.expect_size.is_none_or(result_bytes_allowed),
+        format!("--expect-size: must be {RESULT_BYTES_MIN}..={RESULT_BYTES_MAX}"),
+    );
+    require((0.0..=1.0).contains(&args.plant), format!("--plant {}: must be 0..=1", args.plant));
+    require(plain_name(&args.tool), "--tool: must be 1..=128 letters, digits or _-./".to_owned());
+    for line in &args.headers {
+        let name = line.split_once(": ").map_or("", |(name, _)| name);
+        let ok = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && line.bytes().all(|b| (0x20..0x7f).contains(&b));
+        require(ok, "--header: must be \"Name: value\" in visible ASCII".to_owned());
+    }
+    mistakes
 }
 
 fn tls(args: &RunArgs, endpoint: &Endpoint) -> Result<Option<Tls>, String> {
@@ -382,7 +384,7 @@ mod tests {
         assert_eq!((p.target.as_str(), p.authority.as_str()), ("/mcp/crm?x=1", "127.0.0.1:8080"));
         assert_eq!((p.connections, p.until), (64, Until::Elapsed(Duration::from_secs(10))));
         assert_eq!(p.load, Load::Open(vec![Step { rate: 1_000.0, length_ns: Some(10_000_000_000) }]));
-        assert_eq!(p.queue_max, 2_000);
+        assert_eq!(p.queue_max, 1_000);
         assert_eq!(plan("--url http://127.0.0.1").expect("valid").addr.port(), 80);
     }
 
@@ -393,7 +395,7 @@ mod tests {
         let p = plan(&format!("{url} --steps 1000:500ms,20000:2s")).expect("valid");
         let step = |rate, ns| Step { rate, length_ns: Some(ns) };
         assert_eq!(p.load, Load::Open(vec![step(1_000.0, 500_000_000), step(20_000.0, 2_000_000_000)]));
-        assert_eq!((p.until, p.queue_max), (Until::Elapsed(Duration::from_millis(2_500)), 40_000));
+        assert_eq!((p.until, p.queue_max), (Until::Elapsed(Duration::from_millis(2_500)), 20_000));
         let p = plan(&format!("{url} --rate 5 --requests 7")).expect("valid");
         assert_eq!(
             (p.until, p.load),

@@ -15,6 +15,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// Width of the first column of the table of latencies.
+const NAME_CHARS: usize = 16;
+/// Share of the calls due in the window that must have been answered in it, or the report says so.
+const KEPT_SHARE_MIN: f64 = 0.99;
+
 /// Everything a run found out. Latencies in microseconds.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -214,7 +219,7 @@ impl Report {
             valid: invalid.is_empty(),
             invalid,
             reasons,
-            notes: notes(&facts, tally),
+            notes: notes(&facts, tally, plan),
             url: plan.url.clone(),
             era: plan.era,
             legacy_share: plan.scenario.legacy_share,
@@ -307,7 +312,7 @@ impl Latency {
 }
 
 /// What does not make a run invalid, and must be known to read it.
-fn notes(f: &Facts, tally: &Tally) -> Vec<String> {
+fn notes(f: &Facts, tally: &Tally, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     if !f.open && f.busy > BUSY_MAX {
         let busy = f.busy * 100.0;
@@ -315,8 +320,17 @@ fn notes(f: &Facts, tally: &Tally) -> Vec<String> {
             "the generator was {busy:.0} % busy: this throughput is its own limit, the target's is higher"
         ));
     }
+    let due: Option<f64> =
+        plan.load.steps().iter().map(|s| s.length_ns.map(|ns| s.rate * ns as f64 / 1e9)).sum();
+    let answered = tally.answered_in_window as f64;
+    if let Some(due) = due.filter(|due| f.open && answered < due * KEPT_SHARE_MIN) {
+        notes.push(format!(
+            "of {due:.0} calls due in the window {answered:.0} were answered in it: the rate was not kept, and most \
+             of the latency is waiting"
+        ));
+    }
     if tally.unsent > 0 {
-        notes.push(format!("{} calls were due and never sent: the rate was not kept", tally.unsent));
+        notes.push(format!("{} calls were due and never sent", tally.unsent));
     }
     notes
 }
@@ -338,15 +352,15 @@ impl fmt::Display for Report {
         writeln!(f, "rps        {:>12.0}", self.rps)?;
         writeln!(
             f,
-            "latency us {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-            "p50", "p90", "p99", "p99.9", "p99.99", "max"
+            "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "latency us", "p50", "p90", "p99", "p99.9", "p99.99", "max"
         )?;
         latency_line(f, "", l)?;
         for s in &self.steps {
             latency_line(f, &format!("{} /s", s.rate), &s.latency_us)?;
         }
         for c in &self.calls {
-            let name: String = c.name.chars().take(10).collect();
+            let name: String = c.name.chars().take(NAME_CHARS).collect();
             latency_line(f, &name, &c.latency_us)?;
         }
         if self.r#loop == "open" {
@@ -397,7 +411,7 @@ impl fmt::Display for Report {
 fn latency_line(f: &mut fmt::Formatter<'_>, name: &str, l: &Latency) -> fmt::Result {
     writeln!(
         f,
-        "{name:<10} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1}",
+        "{name:<NAME_CHARS$} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1}",
         l.p50, l.p90, l.p99, l.p999, l.p9999, l.max
     )
 }

@@ -106,12 +106,27 @@ struct Incoming<'a> {
     params: Option<Params<'a>>,
 }
 
+/// A string of the request, copied only if it has escapes. (A bare `Option<Cow<str>>` would always be copied.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Params<'a> {
-    name: Option<String>,
-    uri: Option<String>,
-    protocol_version: Option<String>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    uri: Option<Text<'a>>,
+    #[serde(borrow)]
+    protocol_version: Option<Text<'a>>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
     #[serde(borrow, rename = "_meta")]
@@ -122,15 +137,17 @@ struct Params<'a> {
 struct Meta<'a> {
     #[serde(borrow, rename = "progressToken")]
     progress_token: Option<&'a RawValue>,
-    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
-    protocol_version: Option<String>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    protocol_version: Option<Text<'a>>,
 }
 
 /// The arguments that this server understands; anything else is ignored, as a tool would ignore it.
 #[derive(Default, Deserialize)]
-struct Arguments {
-    marker: Option<String>,
-    note: Option<String>,
+struct Arguments<'a> {
+    #[serde(borrow)]
+    marker: Option<Text<'a>>,
+    #[serde(borrow)]
+    note: Option<Text<'a>>,
     plant: Option<bool>,
     events: Option<u64>,
     hold_ms: Option<u64>,
@@ -382,7 +399,7 @@ impl Server {
 
     fn call(&mut self, era: Era, id: &[u8], params: Option<&Params<'_>>, out: &mut Vec<u8>) {
         let token = params.and_then(|p| p.meta.as_ref()).and_then(|m| m.progress_token);
-        let arguments: Arguments = params
+        let arguments: Arguments<'_> = params
             .and_then(|p| p.arguments)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default();

@@ -78,7 +78,7 @@ fn streamed_answers_and_every_payload() {
         let known = ["--expect-size", "5000", "--payload", payload, "--plant", "0.5"];
         let report = valid(&mock.url(), &[&options[..], &known].concat());
         assert!(
-            report["latency_us"]["min"].as_f64() >= Some(16_000.0),
+            report["latency_us"]["min"].as_f64() >= Some(15_900.0),
             "three events and the hold: {report}"
         );
         let (_, other) = run(&mock.url(), &[&options[..8], &["--seed", "8"], &known].concat());
