@@ -89,7 +89,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub closed: bool,
     /// Calls that may wait for a free connection; above it the run ends, because the target cannot keep the rate
-    /// [default: one second's worth of the highest rate, at least 1000]
+    /// [default: one second's worth of the highest rate, 1000 to 100000]
     #[arg(long, conflicts_with = "closed")]
     pub queue: Option<u64>,
     /// Bound of the generator's own lateness (99 % of its calls), in microseconds; above it the run is invalid

@@ -29,6 +29,8 @@ pub const SECONDS_MAX: f64 = 3_600.0;
 const QUEUE_SECONDS: f64 = 1.0;
 /// The same at low rates.
 const QUEUE_CALLS_MIN: u64 = 1_000;
+/// The same at high rates: more than any target works off before its callers have given up.
+const QUEUE_CALLS_MAX: u64 = 100_000;
 
 /// Shortest time between two events of the mock: a stream held for long is planned as a whole.
 const EVENT_INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -142,8 +144,8 @@ impl Plan {
         let measured: Option<u64> = load.steps().iter().map(|s| s.length_ns).sum();
         let measured =
             measured.filter(|&ns| ns > 0).map_or(Duration::from_secs_f64(duration), Duration::from_nanos);
-        let queue_default =
-            load.rate_max().map_or(0, |rate| (rate * QUEUE_SECONDS) as u64).max(QUEUE_CALLS_MIN);
+        let queue_default = load.rate_max().map_or(0, |rate| (rate * QUEUE_SECONDS) as u64);
+        let queue_default = queue_default.clamp(QUEUE_CALLS_MIN, QUEUE_CALLS_MAX);
         Ok(Plan {
             url: args.url.clone(),
             addr: endpoint.addr,

@@ -153,7 +153,7 @@ pub struct Queue {
 /// What the generator itself contributed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Generator {
-    /// Share of its time that the busiest thread was not waiting.
+    /// Share of its time that the busiest thread was busy, or ready and waiting for its core.
     pub busy: f64,
     /// How late calls were written by the generator's own fault, in microseconds; part of every latency.
     pub send_lag_us: Latency,
@@ -212,6 +212,7 @@ impl Report {
             send_lag_max: plan.send_lag_max,
             overflowed: outcome.overflowed,
             queue_max: plan.queue_max,
+            unsent: tally.unsent,
         };
         let (invalid, reasons): (Vec<Invalid>, Vec<String>) = verdict::reasons(&facts).into_iter().unzip();
         let steps = plan.load.steps().iter().zip(&tally.steps);
@@ -317,7 +318,7 @@ fn notes(f: &Facts, tally: &Tally, plan: &Plan) -> Vec<String> {
     if !f.open && f.busy > BUSY_MAX {
         let busy = f.busy * 100.0;
         notes.push(format!(
-            "the generator was {busy:.0} % busy: this throughput is its own limit, the target's is higher"
+            "the generator was {busy:.0} % busy or waiting for its core: this throughput is its own limit, the target's is higher"
         ));
     }
     let due: Option<f64> =
@@ -328,9 +329,6 @@ fn notes(f: &Facts, tally: &Tally, plan: &Plan) -> Vec<String> {
             "of {due:.0} calls due in the window {answered:.0} were answered in it: the rate was not kept, and most \
              of the latency is waiting"
         ));
-    }
-    if tally.unsent > 0 {
-        notes.push(format!("{} calls were due and never sent", tally.unsent));
     }
     notes
 }
@@ -368,7 +366,11 @@ impl fmt::Display for Report {
             let q = &self.queue;
             writeln!(f, "queue      {:>12}   calls waited at most, bound {}", q.waiting_max, q.calls_max)?;
         }
-        writeln!(f, "own busy   {:>12.1}   % of the busiest thread's time", self.generator.busy * 100.0)?;
+        writeln!(
+            f,
+            "own busy   {:>12.1}   % of the busiest thread's time, waiting for its core included",
+            self.generator.busy * 100.0
+        )?;
         writeln!(f, "own CPU    {:>12.2}   us/request", self.own_cpu_us_per_request)?;
         if let Some(p) = &self.process {
             writeln!(

@@ -4,7 +4,8 @@ use crate::units;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Share of its time that a thread of the open loop may be busy: above it, it cannot keep a timetable.
+/// Share of its time that a thread of the open loop may be busy, or waiting for its core: above it, it cannot keep a
+/// timetable.
 pub const BUSY_MAX: f64 = 0.95;
 
 /// Why a run is invalid.
@@ -17,7 +18,7 @@ pub enum Invalid {
     NothingMeasured,
     /// The generator was late by its own fault: the latencies are partly its own.
     GeneratorSaturated,
-    /// More calls waited for a free connection than the queue holds.
+    /// More calls waited for a free connection than the queue holds, or some were never sent.
     TargetTooSlow,
 }
 
@@ -30,7 +31,7 @@ pub struct Facts {
     pub wrong: u64,
     /// Answers in the window.
     pub answered: u64,
-    /// Share of its time that the busiest thread was busy.
+    /// Share of its time that the busiest thread was busy or waiting for its core.
     pub busy: f64,
     /// 99 % of the generator's lateness.
     pub send_lag_p99: Duration,
@@ -40,6 +41,8 @@ pub struct Facts {
     pub overflowed: bool,
     /// That bound.
     pub queue_max: u64,
+    /// Calls that were due and never sent.
+    pub unsent: u64,
 }
 
 /// Every reason for which the run is invalid, with a sentence that says what to do.
@@ -51,7 +54,8 @@ pub fn reasons(f: &Facts) -> Vec<(Invalid, String)> {
     let saturated = f.open && f.busy > BUSY_MAX;
     if saturated {
         let text = format!(
-            "the generator was {:.0} % busy (bound {:.0} %): lower the rate, or give it more --threads and cores",
+            "the generator was {:.0} % busy or waiting for its core (bound {:.0} %): lower the rate, or give it more \
+             --threads and cores of its own",
             f.busy * 100.0,
             BUSY_MAX * 100.0
         );
@@ -71,6 +75,13 @@ pub fn reasons(f: &Facts) -> Vec<(Invalid, String)> {
             "the target cannot keep this rate: more than {} calls waited for a free connection; lower --rate, or \
              raise --connections if the target answers more calls at a time",
             f.queue_max
+        );
+        reasons.push((Invalid::TargetTooSlow, text));
+    } else if f.unsent > 0 && !saturated {
+        let text = format!(
+            "the target cannot keep this rate: {} calls were due and never sent; lower --rate, or raise \
+             --connections if the target answers more calls at a time",
+            f.unsent
         );
         reasons.push((Invalid::TargetTooSlow, text));
     }
@@ -93,6 +104,7 @@ mod tests {
         send_lag_max: Duration::from_millis(1),
         overflowed: false,
         queue_max: 1_000,
+        unsent: 0,
     };
 
     fn check(facts: Facts, want: &[Invalid]) {
@@ -109,6 +121,8 @@ mod tests {
         check(Facts { busy: 0.96, ..FINE }, &[GeneratorSaturated]);
         check(Facts { send_lag_p99: late, ..FINE }, &[GeneratorSaturated]);
         check(Facts { overflowed: true, ..FINE }, &[TargetTooSlow]);
+        check(Facts { unsent: 1, ..FINE }, &[TargetTooSlow]);
+        check(Facts { overflowed: true, unsent: 9, ..FINE }, &[TargetTooSlow]);
         check(Facts { overflowed: true, busy: 1.0, ..FINE }, &[GeneratorSaturated]);
         check(Facts { open: false, busy: 1.0, send_lag_p99: late, ..FINE }, &[]);
     }

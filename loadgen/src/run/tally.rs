@@ -44,7 +44,7 @@ pub struct Tally {
     pub send_lag: Histogram<u64>,
     /// Most calls that waited for a free connection at a time; of the busiest thread, if merged.
     pub waiting_max: u64,
-    /// Share of its window in which a thread was not waiting; of the busiest thread, if merged.
+    /// Share of its window in which a thread ran, or was ready and waited for its core; of the busiest, if merged.
     pub busy: f64,
     /// `tools/call` requests sent, warm-up included.
     pub sent: u64,

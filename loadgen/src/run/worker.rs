@@ -9,6 +9,7 @@ use super::{Shared, WRONG_MAX};
 use crate::check::{self, Asked, Want, Wrong};
 use crate::os;
 use crate::plan::{Load, Until};
+use crate::procfs;
 use crate::requests::{self, Caller, Era, Request};
 use crate::scenario::Kind;
 use anyhow::{Context as _, Result};
@@ -42,8 +43,8 @@ struct Worker<'a> {
     timeout_ns: u64,
     seq: u64,
     tally: Tally,
-    /// Moment and own CPU time at which the measured window began.
-    window: Option<(u64, Duration)>,
+    /// Moment, own CPU time and time spent waiting for the core when the measured window began.
+    window: Option<(u64, Duration, Duration)>,
     window_closed: bool,
     /// Since when a connection has been free without a break.
     free_since: u64,
@@ -532,7 +533,7 @@ impl<'a> Worker<'a> {
 
     fn move_window(&mut self, now: u64) {
         if self.window.is_none() && now >= self.pace.warmup_end() {
-            self.window = Some((now, os::thread_cpu()));
+            self.window = Some((now, os::thread_cpu(), procfs::own_wait()));
         }
         if self.pace.end().is_some_and(|end| now >= end) {
             self.close_window(now);
@@ -540,13 +541,13 @@ impl<'a> Worker<'a> {
     }
 
     fn close_window(&mut self, now: u64) {
-        if let (Some((since, cpu)), false) = (self.window, self.window_closed) {
+        if let (Some((since, cpu, waited)), false) = (self.window, self.window_closed) {
             self.window_closed = true;
             self.tally.window = Duration::from_nanos(now - since);
             self.tally.own_cpu = os::thread_cpu().saturating_sub(cpu);
             let used = match self.shared.plan.busy_poll {
                 true => self.tally.window.saturating_sub(Duration::from_nanos(self.spun_ns)),
-                false => self.tally.own_cpu,
+                false => self.tally.own_cpu + procfs::own_wait().saturating_sub(waited),
             };
             self.tally.busy = used.as_secs_f64() / self.tally.window.as_secs_f64().max(1e-9);
         }
