@@ -153,8 +153,10 @@ pub struct Queue {
 /// What the generator itself contributed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Generator {
-    /// Share of its time that the busiest thread was busy, or ready and waiting for its core.
+    /// Share of its time that the busiest thread ran.
     pub busy: f64,
+    /// The same with the time in which it was ready and waited for its core.
+    pub ready: f64,
     /// How late calls were written by the generator's own fault, in microseconds; part of every latency.
     pub send_lag_us: Latency,
 }
@@ -208,6 +210,7 @@ impl Report {
             wrong,
             answered: tally.answered_in_window,
             busy: tally.busy,
+            ready: tally.ready,
             send_lag_p99: Duration::from_nanos(tally.send_lag.value_at_quantile(0.99)),
             send_lag_max: plan.send_lag_max,
             overflowed: outcome.overflowed,
@@ -276,7 +279,11 @@ impl Report {
                 .collect(),
             timeline: outcome.points,
             queue: Queue { waiting_max: tally.waiting_max, calls_max: plan.queue_max },
-            generator: Generator { busy: tally.busy, send_lag_us: Latency::of(&tally.send_lag) },
+            generator: Generator {
+                busy: tally.busy,
+                ready: tally.ready,
+                send_lag_us: Latency::of(&tally.send_lag),
+            },
             own_cpu_us_per_request: ratio(tally.own_cpu.as_secs_f64() * 1e6, tally.answered_in_window as f64),
             self_test: None,
             process: outcome.process.map(|p| {
@@ -315,8 +322,8 @@ impl Latency {
 /// What does not make a run invalid, and must be known to read it.
 fn notes(f: &Facts, tally: &Tally, plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
-    if !f.open && f.busy > BUSY_MAX {
-        let busy = f.busy * 100.0;
+    if !f.open && f.ready > BUSY_MAX {
+        let busy = f.ready * 100.0;
         notes.push(format!(
             "the generator was {busy:.0} % busy or waiting for its core: this throughput is its own limit, the target's is higher"
         ));
@@ -368,8 +375,9 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "own busy   {:>12.1}   % of the busiest thread's time, waiting for its core included",
-            self.generator.busy * 100.0
+            "own busy   {:>12.1}   % of the busiest thread's time; {:.1} with waiting for its core",
+            self.generator.busy * 100.0,
+            self.generator.ready * 100.0
         )?;
         writeln!(f, "own CPU    {:>12.2}   us/request", self.own_cpu_us_per_request)?;
         if let Some(p) = &self.process {

@@ -44,8 +44,10 @@ pub struct Tally {
     pub send_lag: Histogram<u64>,
     /// Most calls that waited for a free connection at a time; of the busiest thread, if merged.
     pub waiting_max: u64,
-    /// Share of its window in which a thread ran, or was ready and waited for its core; of the busiest, if merged.
+    /// Share of its window in which a thread ran; of the busiest, if merged.
     pub busy: f64,
+    /// The same with the time in which it was ready and waited for its core.
+    pub ready: f64,
     /// `tools/call` requests sent, warm-up included.
     pub sent: u64,
     /// Complete answers to them, right or wrong, warm-up included.
@@ -90,6 +92,7 @@ impl Tally {
             send_lag: histogram(),
             waiting_max: 0,
             busy: 0.0,
+            ready: 0.0,
             sent: 0,
             answered: 0,
             answered_in_window: 0,
@@ -166,6 +169,7 @@ impl Tally {
         }
         self.waiting_max = self.waiting_max.max(other.waiting_max);
         self.busy = self.busy.max(other.busy);
+        self.ready = self.ready.max(other.ready);
         self.sent += other.sent;
         self.answered += other.answered;
         self.answered_in_window += other.answered_in_window;

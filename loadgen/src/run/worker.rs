@@ -547,9 +547,11 @@ impl<'a> Worker<'a> {
             self.tally.own_cpu = os::thread_cpu().saturating_sub(cpu);
             let used = match self.shared.plan.busy_poll {
                 true => self.tally.window.saturating_sub(Duration::from_nanos(self.spun_ns)),
-                false => self.tally.own_cpu + procfs::own_wait().saturating_sub(waited),
+                false => self.tally.own_cpu,
             };
-            self.tally.busy = used.as_secs_f64() / self.tally.window.as_secs_f64().max(1e-9);
+            let share = |time: Duration| time.as_secs_f64() / self.tally.window.as_secs_f64().max(1e-9);
+            let (busy, waited) = (share(used), share(procfs::own_wait().saturating_sub(waited)));
+            (self.tally.busy, self.tally.ready) = (busy, (busy + waited).min(1.0));
         }
     }
 
