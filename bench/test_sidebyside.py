@@ -214,6 +214,7 @@ class Texts(unittest.TestCase):
         words = lambda load, polls: measure.command_of(load, "http://u", 1, 2, "r.json", "loadgen", polls)
         plain = words(measure.Load(1024, 64, 1, 1), False)
         self.assertTrue({"--busy-poll", "--rate"}.isdisjoint(plain))
+        self.assertIn("--closed", plain)
         self.assertEqual(plain[plain.index("--expect-size") + 1], "1024")
         self.assertTrue(
             {"--busy-poll", "--rate", "10.000"} <= set(words(measure.Load(1024, 64, 1, 1, rate=10.0), True))

@@ -2,7 +2,7 @@
 //! the generator compares them one by one, and neither copies a megabyte to do so.
 
 use crate::marker::MARKER_LEN;
-use crate::payload::{self, VARIANTS};
+use crate::payload::{self, Payload, VARIANTS};
 use crate::requests::Era;
 
 /// Smallest result text: a marker, a line end and a few words.
@@ -22,9 +22,9 @@ pub struct Texts {
 
 impl Texts {
     /// Texts that make results of `size` bytes, counted before JSON escaping and with the marker line.
-    pub fn new(size: usize) -> Texts {
+    pub fn new(size: usize, payload: Payload, seed: u64) -> Texts {
         let halves = |variant| {
-            let text = payload::text(SEED, variant, size.saturating_sub(MARKER_LEN + 1));
+            let text = payload.text(SEED ^ seed, variant, size.saturating_sub(MARKER_LEN + 1));
             let cut = (0..=text.len() / 2).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
             [text[..cut].to_owned(), text[cut..].to_owned()]
         };
@@ -68,6 +68,17 @@ impl Texts {
     }
 }
 
+/// The URI of a text that the mock serves as a resource, and how many bytes it has.
+pub fn resource_bytes(uri: &str) -> Option<usize> {
+    let bytes = uri.strip_prefix("mock://text/")?.parse().ok()?;
+    (1..=RESULT_BYTES_MAX).contains(&bytes).then_some(bytes)
+}
+
+/// The text of that resource.
+pub fn resource(bytes: usize, payload: Payload, seed: u64) -> String {
+    payload.text(SEED ^ seed, 0, bytes)
+}
+
 /// `bytes` is exactly the concatenation of `pieces`.
 pub fn is_concatenation(bytes: &[u8], pieces: &[&[u8]]) -> bool {
     pieces.iter().try_fold(bytes, |rest, piece| rest.strip_prefix(*piece)).is_some_and(<[u8]>::is_empty)
@@ -83,7 +94,7 @@ mod tests {
     #[test]
     fn answers_are_json_of_the_size_asked_for() {
         for size in [RESULT_BYTES_MIN, 1024, 16_384] {
-            let texts = Texts::new(size);
+            let texts = Texts::new(size, Payload::Documents, 0);
             for seq in 0..VARIANTS {
                 for era in [Era::Legacy, Era::Modern] {
                     let mark = marker::render(3, seq);

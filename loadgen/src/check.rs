@@ -27,9 +27,31 @@ pub enum Expect {
     Redacted,
 }
 
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// A tool, which must answer with its text.
+    Tool,
+    /// The list of tools.
+    List,
+    /// A resource, and its text if it is known.
+    Read {
+        /// Its URI.
+        uri: &'a str,
+        /// The text that the mock serves for it.
+        text: Option<&'a str>,
+    },
+    /// Something that must be answered with this JSON-RPC error.
+    Error(i64),
+}
+
 /// One call and what its answer must be like.
 #[derive(Debug)]
 pub struct Want<'a> {
+    /// What was asked for.
+    pub asked: Asked<'a>,
+    /// Notifications that must precede the answer; 0 is any number.
+    pub events: u64,
     /// Era of the call.
     pub era: Era,
     /// JSON text of the request's id.
@@ -71,6 +93,17 @@ pub enum Wrong {
     ToolError,
     /// No text in the result, or the result misses what its era requires.
     NoText,
+    /// The result is not what the method returns, or not what is known to be there.
+    Result,
+    /// An error was the right answer, and did not come.
+    NoError,
+    /// More or fewer notifications before the answer than were asked for.
+    Events {
+        /// Notifications that came.
+        got: u64,
+        /// Notifications asked for.
+        want: u64,
+    },
     /// The marker is another call's, or missing.
     Marker,
     /// The text's size is not the one expected.
@@ -86,8 +119,14 @@ pub enum Wrong {
     Leaked,
     /// A planted value was changed, and should not have been.
     Changed,
-    /// The connection closed before the answer was complete.
+    /// The connection closed before a byte of the answer.
     Closed,
+    /// The connection closed inside the answer.
+    Truncated,
+    /// The connection was reset.
+    Reset,
+    /// The TLS session failed, by the server's certificate or ours.
+    Tls,
     /// No complete answer in time.
     Timeout,
     /// Bytes arrived that belong to no request.
@@ -113,12 +152,18 @@ impl Wrong {
             Wrong::RpcError(_) => "rpc_error",
             Wrong::ToolError => "tool_error",
             Wrong::NoText => "no_text",
+            Wrong::Result => "result",
+            Wrong::NoError => "no_error",
+            Wrong::Events { .. } => "events",
             Wrong::Marker => "marker",
             Wrong::Size { .. } => "size",
             Wrong::Text => "text",
             Wrong::Leaked => "leaked",
             Wrong::Changed => "changed",
             Wrong::Closed => "closed",
+            Wrong::Truncated => "truncated",
+            Wrong::Reset => "reset",
+            Wrong::Tls => "tls",
             Wrong::Timeout => "timeout",
             Wrong::Unasked => "unasked",
             Wrong::Early => "early",
@@ -146,7 +191,15 @@ impl fmt::Display for Wrong {
             Wrong::Text => f.write_str("text differs from what the server sent"),
             Wrong::Leaked => f.write_str("planted value got through"),
             Wrong::Changed => f.write_str("planted value was changed"),
+            Wrong::Result => f.write_str("not the result of this method"),
+            Wrong::NoError => f.write_str("an error was expected and did not come"),
+            Wrong::Events { got, want } => {
+                write!(f, "{got} notifications before the answer instead of {want}")
+            }
             Wrong::Closed => f.write_str("connection closed before the answer"),
+            Wrong::Truncated => f.write_str("connection closed inside the answer"),
+            Wrong::Reset => f.write_str("connection reset"),
+            Wrong::Tls => f.write_str("TLS failed"),
             Wrong::Timeout => f.write_str("no answer in time"),
             Wrong::Unasked => f.write_str("bytes that belong to no request"),
             Wrong::Early => f.write_str("answered before the request was complete"),
@@ -155,20 +208,72 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Checks a complete answer to `tools/call`.
+/// Statuses of a right answer.
+const OK: &[u16] = &[200];
+/// Statuses that a JSON-RPC error may come with, depending on era and kind.
+const ERROR: &[u16] = &[200, 400, 404];
+
+/// Checks a complete answer to a call.
 pub fn answer(head: &Head, buf: &[u8], body: &[u8], want: &Want<'_>) -> Result<(), Wrong> {
-    with_message(head, buf, body, want.id, |json| call_result(json, want))
+    match want.asked {
+        Asked::Tool => with_message(head, buf, body, want, OK, |json| call_result(json, want)),
+        Asked::List => with_message(head, buf, body, want, OK, |json| {
+            let tools = result_of(json, want)?.get("tools").cloned().unwrap_or_default();
+            let named = |t: &Value| t["name"].is_string() && t["inputSchema"].is_object();
+            let good = tools.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(named));
+            if good { Ok(()) } else { Err(Wrong::Result) }
+        }),
+        Asked::Read { uri, text } => with_message(head, buf, body, want, OK, |json| {
+            let result = result_of(json, want)?;
+            let first = &result["contents"][0];
+            if first["uri"] != uri {
+                return Err(Wrong::Result);
+            }
+            let got = first["text"].as_str().ok_or(Wrong::Result)?;
+            if text.is_none_or(|t| t == got) { Ok(()) } else { Err(Wrong::Text) }
+        }),
+        Asked::Error(code) => {
+            with_message(head, buf, body, want, ERROR, |json| match judge_envelope(&parse(json)?, want.id) {
+                Err(Wrong::RpcError(got)) if got != code => Err(Wrong::RpcError(got)),
+                Err(Wrong::RpcError(_)) => {
+                    let same = parse(json)?.id.is_some_and(|i| same_json(i.get().as_bytes(), want.id));
+                    if same { Ok(()) } else { Err(Wrong::Id) }
+                }
+                Ok(()) => Err(Wrong::NoError),
+                other => other,
+            })
+        }
+    }
 }
 
 /// Checks a complete answer to `initialize`, whose id is `"init"`.
 pub fn initialized(head: &Head, buf: &[u8], body: &[u8]) -> Result<(), Wrong> {
-    with_message(head, buf, body, br#""init""#, |json| {
-        let message = parse(json)?;
-        judge_envelope(&message, br#""init""#)?;
-        let result: Value =
-            message.result.and_then(|r| serde_json::from_str(r.get()).ok()).ok_or(Wrong::NotJsonRpc)?;
-        if result["protocolVersion"].is_string() { Ok(()) } else { Err(Wrong::NotJsonRpc) }
+    let want = Want {
+        asked: Asked::Tool,
+        events: 0,
+        era: Era::Legacy,
+        id: br#""init""#,
+        seq: 0,
+        marker: b"",
+        planted: None,
+        expect: Expect::Verbatim,
+        texts: None,
+    };
+    with_message(head, buf, body, &want, OK, |json| {
+        if result_of(json, &want)?["protocolVersion"].is_string() { Ok(()) } else { Err(Wrong::NotJsonRpc) }
     })
+}
+
+/// The result of a right envelope.
+fn result_of(json: &[u8], want: &Want<'_>) -> Result<Value, Wrong> {
+    let message = parse(json)?;
+    judge_envelope(&message, want.id)?;
+    let raw = message.result.ok_or(Wrong::NotJsonRpc)?;
+    let result: Value = serde_json::from_str(raw.get()).map_err(|_| Wrong::NotJsonRpc)?;
+    if want.era == Era::Modern && result["resultType"] != "complete" {
+        return Err(Wrong::Result);
+    }
+    Ok(result)
 }
 
 /// Finds the one answer in a JSON body or an event stream and hands it to `judge`.
@@ -176,31 +281,37 @@ fn with_message(
     head: &Head,
     buf: &[u8],
     body: &[u8],
-    id: &[u8],
+    want: &Want<'_>,
+    statuses: &[u16],
     judge: impl Fn(&[u8]) -> Result<(), Wrong>,
 ) -> Result<(), Wrong> {
-    if head.status != 200 {
+    if !statuses.contains(&head.status) {
         return Err(Wrong::Status(head.status));
     }
+    let events = |got| match want.events {
+        0 => Ok(()),
+        asked if asked == got => Ok(()),
+        asked => Err(Wrong::Events { got, want: asked }),
+    };
     if head.content_type_is(buf, "application/json") {
-        return judge(body);
+        return judge(body).and_then(|()| events(0));
     }
     if !head.content_type_is(buf, "text/event-stream") {
         return Err(Wrong::MediaType);
     }
-    let events = sse::data_of_events(body).map_err(|_| Wrong::CutStream)?;
-    let Some((last, earlier)) = events.split_last() else { return Err(Wrong::NoAnswer) };
+    let all = sse::data_of_events(body).map_err(|_| Wrong::CutStream)?;
+    let Some((last, earlier)) = all.split_last() else { return Err(Wrong::NoAnswer) };
     for event in earlier {
         let message = parse(event)?;
         match message.id {
-            Some(i) if same_json(i.get().as_bytes(), id) && message.method.is_none() => {
+            Some(i) if same_json(i.get().as_bytes(), want.id) && message.method.is_none() => {
                 return Err(Wrong::SeveralAnswers);
             }
             _ if message.method.is_none() => return Err(Wrong::Id),
             _ => {}
         }
     }
-    judge(last)
+    judge(last).and_then(|()| events(earlier.len() as u64))
 }
 
 fn call_result(json: &[u8], want: &Want<'_>) -> Result<(), Wrong> {
@@ -342,7 +453,7 @@ mod tests {
     use super::*;
     use crate::http::{Reader, Side};
     use crate::marker;
-    use crate::payload::Plant;
+    use crate::payload::{Payload, Plant};
 
     const SIZE: usize = 1024;
 
@@ -361,8 +472,11 @@ mod tests {
         bytes.push_str(std::str::from_utf8(body).expect("text"));
         let mut reader = Reader::new(Side::Response);
         reader.advance(bytes.as_bytes()).expect("framed").expect("complete");
-        let (texts, mark, phrase) = (Texts::new(SIZE), marker::render(1, seq), Plant::of(seq).phrase(seq));
+        let (texts, mark, phrase) =
+            (Texts::new(SIZE, Payload::Documents, 0), marker::render(1, seq), Plant::of(seq).phrase(seq));
         let want = Want {
+            asked: Asked::Tool,
+            events: 0,
             era: Era::Modern,
             id: id.as_bytes(),
             seq,
@@ -375,7 +489,8 @@ mod tests {
     }
 
     fn sent(id: &str, seq: u64, plant: bool) -> String {
-        let (texts, mark, phrase) = (Texts::new(SIZE), marker::render(1, seq), Plant::of(seq).phrase(seq));
+        let (texts, mark, phrase) =
+            (Texts::new(SIZE, Payload::Documents, 0), marker::render(1, seq), Plant::of(seq).phrase(seq));
         let pieces = texts.answer(Era::Modern, id.as_bytes(), &mark, seq, plant.then_some(&phrase));
         String::from_utf8(pieces.concat()).expect("UTF-8")
     }
@@ -474,5 +589,61 @@ mod tests {
             let too_much = body.replace(&format!(" {value} "), " [REDACTED]");
             assert_eq!(run(&too_much, Expect::Redacted), Err(Wrong::Text));
         }
+    }
+
+    #[test]
+    fn other_methods() {
+        let judge = |asked: Asked<'_>, events: u64, status: u16, media: &str, body: &str| {
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Type: {media}\r\n");
+            let bytes = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+            let mut reader = Reader::new(Side::Response);
+            reader.advance(&bytes).expect("framed").expect("complete");
+            let want = Want {
+                asked,
+                events,
+                era: Era::Modern,
+                id: b"7",
+                seq: 0,
+                marker: b"",
+                planted: None,
+                expect: Expect::Verbatim,
+                texts: None,
+            };
+            answer(reader.head(), &bytes, reader.body(&bytes), &want)
+        };
+        let json = |asked, result: &str| {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"resultType":"complete",{result}}}}}"#);
+            judge(asked, 0, 200, "application/json", &body)
+        };
+        let tools = r#""tools":[{"name":"a","inputSchema":{}}]"#;
+        assert_eq!(json(Asked::List, tools), Ok(()));
+        for wrong in [r#""tools":[]"#, r#""tools":7"#, r#""x":1"#, r#""tools":[{"name":"a"}]"#] {
+            assert_eq!(json(Asked::List, wrong), Err(Wrong::Result), "{wrong}");
+        }
+        let read = |text| Asked::Read { uri: "u:1", text };
+        let contents = r#""contents":[{"uri":"u:1","text":"abc"}]"#;
+        assert_eq!((json(read(None), contents), json(read(Some("abc")), contents)), (Ok(()), Ok(())));
+        assert_eq!(json(read(Some("abd")), contents), Err(Wrong::Text));
+        assert_eq!(json(read(None), &contents.replace("u:1", "u:2")), Err(Wrong::Result));
+
+        let error = |asked, status, body| judge(asked, 0, status, "application/json", body);
+        let refusal = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"x"}}"#;
+        assert_eq!(error(Asked::Error(-32602), 200, refusal), Ok(()));
+        assert_eq!(error(Asked::Error(-32602), 400, refusal), Ok(()));
+        assert_eq!(error(Asked::Error(-32602), 500, refusal), Err(Wrong::Status(500)));
+        assert_eq!(error(Asked::Error(-32000), 200, refusal), Err(Wrong::RpcError(-32602)));
+        assert_eq!(error(Asked::Error(-32602), 200, &refusal.replace('7', "8")), Err(Wrong::Id));
+        assert_eq!(json(Asked::Error(-32602), tools), Err(Wrong::NoError));
+
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#;
+        let last = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"resultType":"complete",{tools}}}}}"#);
+        let stream = format!("data: {note}\n\ndata: {note}\n\ndata: {last}\n\n");
+        let streamed = |events| judge(Asked::List, events, 200, "text/event-stream", &stream);
+        assert_eq!((streamed(0), streamed(2)), (Ok(()), Ok(())));
+        assert_eq!(streamed(3), Err(Wrong::Events { got: 2, want: 3 }));
+        assert_eq!(
+            judge(Asked::List, 1, 200, "application/json", &last),
+            Err(Wrong::Events { got: 0, want: 1 })
+        );
     }
 }

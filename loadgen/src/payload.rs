@@ -2,6 +2,10 @@
 //! gateway should redact, and fake personal data and secrets to plant in it on request. No I/O, no randomness
 //! beyond the seed: generator and mock compute the same text independently.
 
+mod technical;
+
+pub use technical::{code, logs};
+
 /// Texts differ from call to call so that no cache or branch predictor learns the one.
 pub const VARIANTS: u64 = 8;
 
@@ -98,6 +102,11 @@ pub fn prose(rng: &mut Rng, len: usize) -> String {
         }
         text.push_str(if rng.below(5) == 0 { ".\n" } else { ". " });
     }
+    cut_to(text, len)
+}
+
+/// The first `len` bytes, filled up with full stops where a character would be cut.
+fn cut_to(mut text: String, len: usize) -> String {
     let cut = (0..=len).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
     text.truncate(cut);
     text.extend(std::iter::repeat_n('.', len - cut));
@@ -143,10 +152,79 @@ pub fn row(rng: &mut Rng) -> String {
     )
 }
 
-/// Clean text of `len` bytes, unescaped: prose for even variants, JSON rows for odd ones.
-pub fn text(seed: u64, variant: u64, len: usize) -> String {
+/// What texts are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// Prose and API JSON in turn.
+    Documents,
+    /// An array of order rows, as an API returns them.
+    ApiJson,
+    /// Sentences, some with characters beyond ASCII.
+    Prose,
+    /// Source code.
+    Code,
+    /// Log lines.
+    Logs,
+    /// All four in turn.
+    Mixed,
+}
+
+/// The form of one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Sentences.
+    Prose,
+    /// A JSON array.
+    Rows,
+    /// Source code.
+    Code,
+    /// Log lines.
+    Logs,
+}
+
+impl Payload {
+    /// The form of a variant.
+    pub fn form(self, variant: u64) -> Form {
+        match (self, variant % 4) {
+            (Payload::Prose, _) | (Payload::Documents, 0 | 2) | (Payload::Mixed, 0) => Form::Prose,
+            (Payload::ApiJson, _) | (Payload::Documents, _) | (Payload::Mixed, 1) => Form::Rows,
+            (Payload::Code, _) | (Payload::Mixed, 2) => Form::Code,
+            (Payload::Logs, _) | (Payload::Mixed, _) => Form::Logs,
+        }
+    }
+
+    /// Clean text of `len` bytes, unescaped; same arguments, same bytes.
+    pub fn text(self, seed: u64, variant: u64, len: usize) -> String {
+        text(self.form(variant), seed, variant, len)
+    }
+}
+
+/// Clean text of `len` bytes in one form, unescaped.
+pub fn text(form: Form, seed: u64, variant: u64, len: usize) -> String {
     let mut rng = Rng::new(seed ^ (variant + 1).wrapping_mul(0xa076_1d64_78bd_642f));
-    if variant.is_multiple_of(2) { prose(&mut rng, len) } else { rows(&mut rng, len) }
+    match form {
+        Form::Prose => prose(&mut rng, len),
+        Form::Rows => rows(&mut rng, len),
+        Form::Code => code(&mut rng, len),
+        Form::Logs => logs(&mut rng, len),
+    }
+}
+
+/// The inside of a JSON string literal of exactly `len` bytes: as much of `text` as fits, then full stops.
+pub fn escape_to(text: &str, len: usize) -> String {
+    let mut used = 0;
+    let fits = text.char_indices().find(|&(_, c)| {
+        used += match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            c if c < ' ' => 6,
+            c => c.len_utf8(),
+        };
+        used > len
+    });
+    let mut escaped = escape(&text[..fits.map_or(text.len(), |(at, _)| at)]);
+    escaped.extend(std::iter::repeat_n('.', len.saturating_sub(escaped.len())));
+    escaped
 }
 
 /// The inside of a JSON string literal with the meaning of `text`.
@@ -239,16 +317,31 @@ mod tests {
 
     #[test]
     fn texts_have_the_size_asked_for_and_differ() {
-        for len in [0, 1, 17, 64, 255, 1024, 16_384] {
-            for variant in 0..VARIANTS {
-                let t = text(7, variant, len);
-                assert_eq!(t.len(), len, "variant {variant}");
-                assert_eq!(t, text(7, variant, len), "same seed, same text");
-                if len > 1000 {
-                    assert_ne!(t, text(7, (variant + 2) % VARIANTS, len));
-                    assert_eq!(variant % 2 == 1, serde_json::from_str::<serde_json::Value>(&t).is_ok());
+        for payload in <Payload as clap::ValueEnum>::value_variants() {
+            for len in [0, 1, 17, 64, 255, 1024, 16_384] {
+                for variant in 0..VARIANTS {
+                    let t = payload.text(7, variant, len);
+                    assert_eq!(t.len(), len, "{payload:?} {variant}");
+                    assert_eq!(t, payload.text(7, variant, len), "same seed, same text");
+                    assert_eq!(escape_to(&t, len).len(), len);
+                    if len > 1000 {
+                        assert_ne!(t, payload.text(7, (variant + 4) % VARIANTS, len));
+                        assert_ne!(t, payload.text(8, variant, len));
+                        let is_json = serde_json::from_str::<serde_json::Value>(&t).is_ok();
+                        assert_eq!(payload.form(variant) == Form::Rows, is_json);
+                    }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn escaped_text_is_cut_between_characters() {
+        for len in 0..24 {
+            let escaped = escape_to("a\"b\nc\\d\u{1}é", len);
+            assert_eq!(escaped.len(), len);
+            let text: String = serde_json::from_str(&format!("\"{escaped}\"")).expect("a JSON string");
+            assert!("a\"b\nc\\d\u{1}é".starts_with(text.trim_end_matches('.')));
         }
     }
 

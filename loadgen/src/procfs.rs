@@ -27,6 +27,13 @@ pub fn cpu_times(pid: u32) -> Result<CpuTimes> {
     Ok(CpuTimes(times))
 }
 
+/// Time for which the calling thread was ready and had no core so far; zero where the kernel does not count it.
+pub fn own_wait() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(waited.unwrap_or(0))
+}
+
 impl CpuTimes {
     /// CPU time used between `earlier` and `self`. Threads that ended in between are missing from the sum.
     pub fn since(&self, earlier: &CpuTimes) -> Duration {
@@ -71,6 +78,13 @@ mod tests {
         assert!(rss.now_kib > 100 && rss.peak_kib >= rss.now_kib / 2);
         assert!(cpu_times(pid).expect("readable").since(&before) < Duration::from_secs(60));
         assert!(cpu_times(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn our_own_wait_only_grows() {
+        let before = own_wait();
+        std::thread::yield_now();
+        assert!(own_wait() >= before);
     }
 
     #[test]

@@ -5,23 +5,31 @@
 
 mod connection;
 mod pace;
+mod progress;
 mod tally;
+mod timeline;
+mod transport;
 mod worker;
 
-pub use pace::{Next, Pace};
-pub use tally::Tally;
+pub use pace::{Next, Pace, Step, Timetable};
+pub use progress::Show;
+pub use tally::{KindTally, StepTally, Tally};
+pub use timeline::{Point, Timeline};
+pub use transport::Tls;
 
-use crate::answers::Texts;
+use crate::answers::{self, Texts};
 use crate::os;
 use crate::plan::{Plan, Until};
 use crate::procfs::{self, CpuTimes, Rss};
 use crate::report::Report;
 use crate::requests::{Settings, Templates};
+use crate::scenario::{Call, Kind};
 use anyhow::{Context as _, Result, bail};
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
+use hdrhistogram::Histogram;
+use progress::Progress;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,14 +43,46 @@ const HEAD_START: Duration = Duration::from_millis(20);
 pub(crate) struct Shared {
     pub plan: Plan,
     pub templates: Templates,
-    pub texts: Option<Texts>,
+    /// What is known of the answers, by kind of call.
+    pub known: Vec<Known>,
     pub start: Instant,
     /// Calls answered so far, right or wrong, warm-up included.
     pub answered: AtomicU64,
     pub wrong: AtomicU64,
-    /// Longest latency since the last progress line, in nanoseconds.
-    pub slowest: AtomicU64,
+    pub timeline: Mutex<Timeline>,
+    pub interval_ns: u64,
+    /// More calls wait for a free connection than [`Plan::queue_max`]: the run ends.
+    pub overflowed: AtomicBool,
     pub stop: AtomicBool,
+}
+
+/// What is known of the answers to one kind of call.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub texts: Option<Texts>,
+    pub resource: Option<String>,
+}
+
+impl Known {
+    fn of(call: &Call, plan: &Plan) -> Known {
+        let (texts, resource) = match &call.kind {
+            Kind::Tool(tool) => {
+                (tool.result_bytes.map(|size| Texts::new(size, plan.payload, plan.seed)), None)
+            }
+            Kind::List => (None, None),
+            Kind::Read { uri } => {
+                (None, answers::resource_bytes(uri).map(|n| answers::resource(n, plan.payload, plan.seed)))
+            }
+        };
+        Known { texts, resource }
+    }
+}
+
+impl Shared {
+    /// A thread that panicked has told the joiner; the counts of the others are whole.
+    pub fn timeline(&self) -> MutexGuard<'_, Timeline> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// CPU time and answers of the measured process at one moment.
@@ -68,13 +108,12 @@ pub struct ProcessUse {
 }
 
 /// Runs the plan to its end and returns the report. `Err` only if the run could not be started.
-pub fn run(plan: Plan) -> Result<Report> {
+pub fn run(plan: Plan) -> Result<Finished> {
     let templates = Templates::new(&Settings {
         authority: &plan.authority,
         target: &plan.target,
-        era: plan.era,
-        tool: &plan.tool,
-        argument_bytes: plan.argument_bytes,
+        scenario: &plan.scenario,
+        seed: plan.seed,
         plant_in: plan.plant_in,
         headers: &plan.headers,
         run: plan.run,
@@ -82,13 +121,20 @@ pub fn run(plan: Plan) -> Result<Report> {
     if let Some(pid) = plan.pid {
         procfs::cpu_times(pid).context("--pid")?;
     }
+    let length = match plan.until {
+        Until::Elapsed(duration) => Some((plan.warmup + duration).as_nanos() as u64),
+        Until::Requests(_) => None,
+    };
+    let timeline = Timeline::new(length, plan.threads);
     let shared = Arc::new(Shared {
         templates,
-        texts: plan.expect_size.map(Texts::new),
+        known: plan.scenario.calls.iter().map(|call| Known::of(call, &plan)).collect(),
         start: Instant::now() + HEAD_START,
         answered: AtomicU64::new(0),
         wrong: AtomicU64::new(0),
-        slowest: AtomicU64::new(0),
+        interval_ns: timeline.interval_ns(),
+        timeline: Mutex::new(timeline),
+        overflowed: AtomicBool::new(false),
         stop: AtomicBool::new(false),
         plan,
     });
@@ -108,14 +154,38 @@ pub fn run(plan: Plan) -> Result<Report> {
     }
     drop(done);
     let process = watch(&shared, &finished);
-    let mut total = Tally::new();
+    let mut total = Tally::new(shared.plan.load.steps().len(), shared.plan.scenario.calls.len());
     for worker in workers {
         match worker.join() {
             Ok(result) => total.merge(&result?),
             Err(_) => bail!("a worker thread panicked"),
         }
     }
-    Ok(Report::new(&shared.plan, &total, process?))
+    let process = process?;
+    let points = std::mem::replace(&mut *shared.timeline(), Timeline::new(None, 1)).into_points();
+    let overflowed = shared.overflowed.load(Ordering::Relaxed);
+    let report = Report::new(&shared.plan, &total, Outcome { process, points, overflowed });
+    Ok(Finished { report, latency: total.latency })
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was found out.
+    pub report: Report,
+    /// Latency of all measured calls in nanoseconds, for further output.
+    pub latency: Histogram<u64>,
+}
+
+/// What a run knows beside the threads' counts.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the process given with `--pid` used.
+    pub process: Option<ProcessUse>,
+    /// Latency over time.
+    pub points: Vec<Point>,
+    /// More calls waited than allowed, and the run ended for that.
+    pub overflowed: bool,
 }
 
 /// Shows progress and samples `--pid` until all workers are done (their channel ends).
@@ -128,7 +198,7 @@ fn watch(shared: &Shared, finished: &mpsc::Receiver<()>) -> Result<Option<Proces
     };
     let mut first: Option<Sample> = None;
     let mut last: Option<Sample> = None;
-    let mut progress = Progress::new(shared.start);
+    let mut progress = Progress::new(shared.start, plan.progress);
     loop {
         let boundary =
             if first.is_none() { Some(window_start) } else { window_end.filter(|_| last.is_none()) };
@@ -175,45 +245,4 @@ fn sample(shared: &Shared) -> Result<Sample> {
         shared.stop.store(true, Ordering::Relaxed);
     }
     Ok(Sample { at: Instant::now(), answered: shared.answered.load(Ordering::Relaxed), cpu: cpu? })
-}
-
-/// One line a second on standard error; rewritten in place on a terminal.
-struct Progress {
-    next: Instant,
-    start: Instant,
-    then: Instant,
-    answered: u64,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new(start: Instant) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        Progress { next: start + Duration::from_secs(1), start, then: start, answered: 0, terminal }
-    }
-
-    fn show(&mut self, shared: &Shared, now: Instant) {
-        let answered = shared.answered.load(Ordering::Relaxed);
-        let slowest = Duration::from_nanos(shared.slowest.swap(0, Ordering::Relaxed));
-        let rps = (answered - self.answered) as f64 / (now - self.then).as_secs_f64();
-        let line = format!(
-            "{:>5.0} s {:>9.0} req/s  slowest {:>9.3} ms  wrong {}{}",
-            (now - self.start).as_secs_f64(),
-            rps,
-            slowest.as_secs_f64() * 1e3,
-            shared.wrong.load(Ordering::Relaxed),
-            if now < self.start + shared.plan.warmup { "  (warm-up)" } else { "" },
-        );
-        let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        // Progress that cannot be shown is no reason to end a measurement.
-        let _ = write!(std::io::stderr(), "{before}{line}{after}");
-        (self.answered, self.then) = (answered, now);
-        self.next += Duration::from_secs(1);
-    }
-
-    fn end(&self) {
-        if self.terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
 }

@@ -21,6 +21,12 @@ pub struct Counts {
     pub notifications: u64,
     /// `server/discover` and `tools/list` calls answered.
     pub listings: u64,
+    /// `resources/read` calls answered.
+    pub reads: u64,
+    /// Streams opened by GET or `subscriptions/listen`.
+    pub streams: u64,
+    /// Answers that went wrong as `--fail` says.
+    pub failed_on_purpose: u64,
     /// Sessions ended by DELETE.
     pub deleted: u64,
     /// `tools/call` requests answered.

@@ -1,18 +1,24 @@
 //! One request in, one response out. No I/O.
 
-use super::Counts;
-use crate::answers::Texts;
+use super::script::{Fail, Script};
+use super::stream::{self, Parts};
+use super::{Counts, Latency};
+use crate::answers::{self, Texts};
 use crate::http::{FramingError, Head};
 use crate::marker::{self, MARKER_LEN};
-use crate::payload::Plant;
+use crate::payload::{self, Payload, Plant, Rng};
 use crate::requests::{Era, LEGACY_VERSION, MODERN_VERSION};
+use crate::scenario::{EVENTS_MAX, HOLD_MAX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// Name of the only tool.
 pub const TOOL: &str = "lookup";
+/// Sizes of resources whose text is kept.
+const RESOURCES_MAX: usize = 64;
 const SESSION_PREFIX: &str = "mock-session-";
 /// Legacy versions that `initialize` accepts; others get the newest offered.
 const LEGACY_VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", LEGACY_VERSION];
@@ -37,6 +43,38 @@ pub struct Settings {
     pub mode: Mode,
     /// Plant a fake value in every result, not only where the arguments ask for it.
     pub plant: bool,
+    /// What the texts are made of.
+    pub payload: Payload,
+    /// Seed of texts, latencies and failures.
+    pub seed: u64,
+    /// How long answers take.
+    pub latency: Latency,
+    /// How answers go wrong, and which share of them does.
+    pub fail: Option<(Fail, f64)>,
+    /// Notifications before each streamed answer to a call.
+    pub events: u64,
+    /// Between two of them.
+    pub event_interval: Duration,
+    /// How long a stream stays open before its end.
+    pub hold: Duration,
+}
+
+impl Settings {
+    /// Results of so many bytes, right and at once.
+    pub fn plain(result_bytes: usize) -> Settings {
+        Settings {
+            result_bytes,
+            mode: Mode::Json,
+            plant: false,
+            payload: Payload::Documents,
+            seed: 0,
+            latency: Latency::None,
+            fail: None,
+            events: 0,
+            event_interval: Duration::ZERO,
+            hold: Duration::ZERO,
+        }
+    }
 }
 
 /// The protocol state: sessions handed out, texts, counters.
@@ -46,6 +84,15 @@ pub struct Server {
     texts: Texts,
     sessions: u64,
     deleted: HashSet<u64>,
+    /// Escaped texts of resources by size.
+    resources: HashMap<usize, String>,
+    rng: Rng,
+    /// Answers are delayed or broken.
+    shaped: bool,
+    /// The answer being made is to a request that settings may delay or break.
+    shapeable: bool,
+    /// The answer being made, if it goes out in parts.
+    parts: Parts,
     pub(super) counts: Counts,
 }
 
@@ -59,30 +106,55 @@ struct Incoming<'a> {
     params: Option<Params<'a>>,
 }
 
+/// A string of the request, copied only if it has escapes. (A bare `Option<Cow<str>>` would always be copied.)
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Params<'a> {
-    name: Option<String>,
-    protocol_version: Option<String>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-    #[serde(rename = "_meta")]
-    meta: Option<Meta>,
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 #[derive(Deserialize)]
-struct Meta {
-    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
-    protocol_version: Option<String>,
+#[serde(rename_all = "camelCase")]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    uri: Option<Text<'a>>,
+    #[serde(borrow)]
+    protocol_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    protocol_version: Option<Text<'a>>,
 }
 
 /// The arguments that this server understands; anything else is ignored, as a tool would ignore it.
 #[derive(Default, Deserialize)]
-struct Arguments {
-    marker: Option<String>,
-    note: Option<String>,
+struct Arguments<'a> {
+    #[serde(borrow)]
+    marker: Option<Text<'a>>,
+    #[serde(borrow)]
+    note: Option<Text<'a>>,
     plant: Option<bool>,
+    events: Option<u64>,
+    hold_ms: Option<u64>,
 }
+
+/// What precedes the other members of a cacheable result of the stateless era.
+const COMPLETE: &str = r#""resultType":"complete","ttlMs":60000,"cacheScope":"public","#;
 
 /// A refusal: status, JSON-RPC code, sentence.
 type Refusal = (u16, i32, &'static str);
@@ -90,8 +162,20 @@ type Refusal = (u16, i32, &'static str);
 impl Server {
     /// A server without sessions.
     pub fn new(settings: Settings) -> Server {
-        let texts = Texts::new(settings.result_bytes);
-        Server { settings, texts, sessions: 0, deleted: HashSet::new(), counts: Counts::default() }
+        let texts = Texts::new(settings.result_bytes, settings.payload, settings.seed);
+        let shaped = settings.latency != Latency::None || settings.fail.is_some();
+        Server {
+            settings,
+            texts,
+            sessions: 0,
+            deleted: HashSet::new(),
+            resources: HashMap::new(),
+            rng: Rng::new(settings.seed ^ 0x6d6f_636b),
+            shaped,
+            shapeable: false,
+            parts: Vec::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// Ends the server.
@@ -99,8 +183,39 @@ impl Server {
         self.counts
     }
 
-    /// Appends the response to one complete request.
-    pub fn respond(&mut self, head: &Head, buf: &[u8], body: &[u8], out: &mut Vec<u8>) {
+    /// Appends the response to one complete request, or returns it as a script if it is not to go out at once.
+    pub(super) fn respond(
+        &mut self,
+        head: &Head,
+        buf: &[u8],
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Box<Script>> {
+        let start = out.len();
+        self.answer(head, buf, body, out);
+        let shaped = self.shaped && std::mem::take(&mut self.shapeable);
+        if self.parts.is_empty() && !shaped {
+            return None;
+        }
+        let mut parts = std::mem::take(&mut self.parts);
+        if parts.is_empty() {
+            parts.push((0, out.split_off(start)));
+        }
+        let mut script = Box::new(Script::new(parts));
+        if shaped {
+            script.delay(self.settings.latency.sample(&mut self.rng));
+            let dice = (self.rng.bits() >> 11) as f64 / (1u64 << 53) as f64;
+            if let Some((how, share)) = self.settings.fail
+                && dice < share
+            {
+                self.counts.failed_on_purpose += 1;
+                script.fail(how);
+            }
+        }
+        Some(script)
+    }
+
+    fn answer(&mut self, head: &Head, buf: &[u8], body: &[u8], out: &mut Vec<u8>) {
         self.counts.requests += 1;
         match &buf[head.method.clone()] {
             b"POST" => self.post(head, buf, body, out),
@@ -108,6 +223,13 @@ impl Server {
                 let json = self.counts.to_json();
                 json_response(out, 200, "", &[json.as_bytes()]);
             }
+            b"GET" if head.header(buf, "mcp-session-id").is_some() => match self.session(head, buf) {
+                Ok(_) => {
+                    self.counts.streams += 1;
+                    self.parts = stream::held(self.settings.event_interval, self.stream_hold(), None, None);
+                }
+                Err(refusal) => self.refuse(out, None, refusal),
+            },
             b"DELETE" if head.header(buf, "mcp-session-id").is_some() => match self.session(head, buf) {
                 Ok(session) => {
                     self.deleted.insert(session);
@@ -182,26 +304,33 @@ impl Server {
             self.session(head, buf)?;
             Era::Legacy
         };
+        self.shapeable = true;
         match (method, era) {
             ("tools/call", _) if params.and_then(|p| p.name.as_deref()) != Some(TOOL) => {
                 Err((200, -32602, "unknown tool"))
             }
             ("tools/call", _) => {
-                self.call(era, id, params.and_then(|p| p.arguments), out);
+                self.call(era, id, params, out);
+                Ok(())
+            }
+            ("resources/read", _) => self.read(era, id, params.and_then(|p| p.uri.as_deref()), out),
+            ("subscriptions/listen", Era::Modern) => {
+                self.shapeable = false;
+                self.counts.streams += 1;
+                self.listen(id);
                 Ok(())
             }
             ("tools/list", _) => {
                 self.counts.listings += 1;
                 const TOOLS: &str = r#""tools":[{"name":"lookup","description":"Looks up orders and notes.","inputSchema":{"type":"object","properties":{"marker":{"type":"string"},"text":{"type":"string"},"rows":{"type":"array"},"note":{"type":"string"},"plant":{"type":"boolean"}}}}]"#;
-                let modern = r#""resultType":"complete","ttlMs":60000,"cacheScope":"public","#;
-                let extra = if era == Era::Modern { modern } else { "" };
+                let extra = if era == Era::Modern { COMPLETE } else { "" };
                 result(out, "", id, &[extra, TOOLS]);
                 Ok(())
             }
             ("server/discover", Era::Modern) => {
                 self.counts.listings += 1;
                 let known = format!(
-                    r#""resultType":"complete","supportedVersions":["{MODERN_VERSION}"],"capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"mock","version":"1.0.0"}},"ttlMs":60000,"cacheScope":"public""#
+                    r#""resultType":"complete","supportedVersions":["{MODERN_VERSION}"],"capabilities":{{"tools":{{}},"resources":{{}}}},"serverInfo":{{"name":"mock","version":"1.0.0"}},"ttlMs":60000,"cacheScope":"public""#
                 );
                 result(out, "", id, &[&known]);
                 Ok(())
@@ -222,14 +351,58 @@ impl Server {
         let version = asked.filter(|v| LEGACY_VERSIONS.contains(v)).unwrap_or(LEGACY_VERSION);
         let header = format!("Mcp-Session-Id: {SESSION_PREFIX}{}\r\n", self.sessions);
         let known = format!(
-            r#""protocolVersion":"{version}","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"mock","version":"1.0.0"}}"#
+            r#""protocolVersion":"{version}","capabilities":{{"tools":{{}},"resources":{{}}}},"serverInfo":{{"name":"mock","version":"1.0.0"}}"#
         );
         result(out, &header, id, &[&known]);
     }
 
-    fn call(&mut self, era: Era, id: &[u8], arguments: Option<&RawValue>, out: &mut Vec<u8>) {
-        let arguments: Arguments =
-            arguments.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    /// Legacy GET and modern subscriptions: as long as told, or for good.
+    fn stream_hold(&self) -> Duration {
+        if self.settings.hold.is_zero() { HOLD_MAX } else { self.settings.hold }
+    }
+
+    fn listen(&mut self, id: &[u8]) {
+        let id = String::from_utf8_lossy(id);
+        let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
+        let first = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{{meta},"notifications":{{"toolsListChanged":true}}}}}}"#
+        );
+        let last = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete",{meta}}}}}"#);
+        let (interval, hold) = (self.settings.event_interval, self.stream_hold());
+        self.parts = stream::held(interval, hold, Some(first.as_bytes()), Some(last.as_bytes()));
+    }
+
+    fn read(&mut self, era: Era, id: &[u8], uri: Option<&str>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let known = uri.and_then(|u| answers::resource_bytes(u).map(|bytes| (u, bytes)));
+        let Some((uri, bytes)) = known else {
+            let code = if era == Era::Modern { -32602 } else { -32002 };
+            return Err((200, code, "unknown resource; there is mock://text/BYTES"));
+        };
+        self.counts.reads += 1;
+        if !self.resources.contains_key(&bytes) {
+            if self.resources.len() >= RESOURCES_MAX {
+                self.resources.clear();
+            }
+            let text = answers::resource(bytes, self.settings.payload, self.settings.seed);
+            self.resources.insert(bytes, payload::escape(&text));
+        }
+        let text = self.resources.get(&bytes).map_or("", String::as_str);
+        let extra = if era == Era::Modern { COMPLETE } else { "" };
+        result(
+            out,
+            "",
+            id,
+            &[extra, r#""contents":[{"uri":""#, uri, r#"","mimeType":"text/plain","text":""#, text, r#""}]"#],
+        );
+        Ok(())
+    }
+
+    fn call(&mut self, era: Era, id: &[u8], params: Option<&Params<'_>>, out: &mut Vec<u8>) {
+        let token = params.and_then(|p| p.meta.as_ref()).and_then(|m| m.progress_token);
+        let arguments: Arguments<'_> = params
+            .and_then(|p| p.arguments)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default();
         let mark = arguments.marker.as_deref().unwrap_or("none");
         let number = marker::parse(mark.as_bytes());
         let seq = number.map_or(0, |(_, seq)| seq);
@@ -248,6 +421,15 @@ impl Server {
         debug_assert!(echoed.len() <= MARKER_LEN);
         let planted = phrase.as_ref().filter(|_| wants_plant);
         let pieces = self.texts.answer(era, id, echoed, seq, planted);
+        let streams = self.settings.mode == Mode::Sse;
+        let events =
+            arguments.events.map_or(if streams { self.settings.events } else { 0 }, |n| n.min(EVENTS_MAX));
+        let hold = arguments.hold_ms.map(|ms| Duration::from_millis(ms).min(HOLD_MAX));
+        let hold = hold.unwrap_or(if streams { self.settings.hold } else { Duration::ZERO });
+        if events > 0 || !hold.is_zero() {
+            self.parts = stream::answer(events, self.settings.event_interval, hold, token, &pieces);
+            return;
+        }
         match self.settings.mode {
             Mode::Json => json_response(out, 200, "", &pieces),
             Mode::JsonChunked => {
@@ -260,10 +442,7 @@ impl Server {
                 out.extend_from_slice(b"0\r\n\r\n");
             }
             Mode::Sse => {
-                out.extend_from_slice(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
-                      X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n",
-                );
+                out.extend_from_slice(stream::HEAD);
                 let start: &[&[u8]] = &[b"event: message\ndata: "];
                 chunk(out, &[start, &pieces, &[b"\n\n"]].concat());
                 out.extend_from_slice(b"0\r\n\r\n");
@@ -300,12 +479,14 @@ fn modern_headers_agree(
     if version != MODERN_VERSION {
         return Err((400, -32022, "unsupported protocol version"));
     }
-    let name = message.params.as_ref().and_then(|p| p.name.as_deref());
-    let wanted = [
-        ("mcp-protocol-version", Some(version)),
-        ("mcp-method", Some(&*message.method)),
-        ("mcp-name", name.filter(|_| message.method == "tools/call")),
-    ];
+    let params = message.params.as_ref();
+    let name = match &*message.method {
+        "tools/call" => params.and_then(|p| p.name.as_deref()),
+        "resources/read" => params.and_then(|p| p.uri.as_deref()),
+        _ => None,
+    };
+    let wanted =
+        [("mcp-protocol-version", Some(version)), ("mcp-method", Some(&*message.method)), ("mcp-name", name)];
     let agrees = wanted.iter().all(|(header, value)| {
         value.is_none_or(|v| {
             let mut got = head.values(buf, header);
@@ -338,7 +519,7 @@ fn json_response(out: &mut Vec<u8>, status: u16, header: &str, pieces: &[&[u8]])
     pieces.iter().for_each(|p| out.extend_from_slice(p));
 }
 
-fn chunk(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+pub(super) fn chunk(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     let len: usize = pieces.iter().map(|p| p.len()).sum();
     if len == 0 {
         return; // would end the body
@@ -355,7 +536,7 @@ mod tests {
     use serde_json::Value;
 
     fn server(mode: Mode) -> Server {
-        Server::new(Settings { result_bytes: 256, mode, plant: false })
+        Server::new(Settings { mode, ..Settings::plain(256) })
     }
 
     fn send(server: &mut Server, headers: &str, body: &str) -> (u16, Value, String) {
@@ -366,7 +547,11 @@ mod tests {
         let mut reader = Reader::new(Side::Request);
         reader.advance(request.as_bytes()).expect("framed").expect("complete");
         let mut out = Vec::new();
-        server.respond(reader.head(), request.as_bytes(), reader.body(request.as_bytes()), &mut out);
+        let script =
+            server.respond(reader.head(), request.as_bytes(), reader.body(request.as_bytes()), &mut out);
+        if let Some(mut script) = script {
+            script.advance(u64::MAX, &mut out);
+        }
         let mut reader = Reader::new(Side::Response);
         assert_eq!(reader.advance(&out), Ok(Some(out.len())));
         let head = String::from_utf8_lossy(&out).into_owned();
@@ -421,5 +606,50 @@ mod tests {
         assert_eq!(send(&mut s, "Mcp-Session-Id: mock-session-1\r\n", call).0, 200);
         assert_eq!(send(&mut s, "", "{").0, 400);
         assert_eq!((s.counts.unmarked, s.counts.notifications), (1, 1));
+    }
+
+    #[test]
+    fn resources_and_streams() {
+        let mut s = server(Mode::Json);
+        let read = |s: &mut Server, uri: &str| {
+            let headers = format!(
+                "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: resources/read\r\nMcp-Name: {uri}\r\n"
+            );
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{{"uri":"{uri}",{META}}}}}"#
+            );
+            send(s, &headers, &body).1
+        };
+        let answer = read(&mut s, "mock://text/500");
+        let content = &answer["result"]["contents"][0];
+        assert_eq!(content["text"], answers::resource(500, Payload::Documents, 0));
+        assert_eq!(read(&mut s, "mock://text/x")["error"]["code"], -32602);
+        let headers = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen\r\n";
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{{{META}}}}}"#);
+        let (status, _, raw) = send(&mut s, headers, &body);
+        assert_eq!((status, s.counts.streams, s.counts.reads), (200, 1, 1));
+        assert!(raw.contains("notifications/subscriptions/acknowledged"), "{raw}");
+    }
+
+    #[test]
+    fn only_answers_to_requests_are_delayed_or_broken() {
+        let settings = Settings { fail: Some((Fail::Hang, 1.0)), ..Settings::plain(256) };
+        let mut s = Server::new(settings);
+        let mut scripted = |verb: &str, body: &str| {
+            let request = format!(
+                "{verb} HTTP/1.1\r\nMcp-Session-Id: mock-session-1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let mut reader = Reader::new(Side::Request);
+            reader.advance(request.as_bytes()).expect("framed").expect("complete");
+            let (buf, mut out) = (request.as_bytes(), Vec::new());
+            s.respond(reader.head(), buf, reader.body(buf), &mut out).is_some()
+        };
+        assert!(!scripted("POST /", r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#));
+        assert!(!scripted("POST /", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#));
+        assert!(!scripted("GET /stats", ""));
+        assert!(scripted("POST /", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#));
+        assert_eq!(s.counts.failed_on_purpose, 1);
     }
 }

@@ -1,9 +1,10 @@
 //! One keep-alive connection of the generator: bytes out, one complete response in. Knows HTTP framing, not MCP.
 
+use super::transport::Transport;
 use crate::check::Wrong;
 use crate::http::{Reader, Side};
-use mio::net::TcpStream;
-use std::io::{self, Read as _, Write as _};
+use crate::requests::Era;
+use std::io;
 
 /// First size of the input buffer; doubles when full. The HTTP reader's limits bound it.
 const IN_BYTES: usize = 8 << 10;
@@ -15,6 +16,8 @@ pub(super) enum Phase {
     Down { retry_at: u64 },
     /// Waiting for the handshake of TCP.
     Connecting,
+    /// Waiting for the handshake of TLS.
+    Securing,
     /// Waiting for the answer to `initialize`.
     Initialize,
     /// Waiting for the answer to `notifications/initialized`.
@@ -23,18 +26,32 @@ pub(super) enum Phase {
     Idle,
     /// Waiting for the answer to a call.
     Calling,
+    /// Holding a stream open; waiting for nothing.
+    Streaming,
     /// Waiting for the answer to DELETE.
     Deleting,
     /// Not needed any more.
     Over,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Calls.
+    Calls,
+    /// One stream, held open during the whole run.
+    Stream,
+}
+
 /// The call that a connection is waiting for.
 #[derive(Debug, Default)]
 pub(super) struct Call {
+    /// Index of its kind.
+    pub kind: usize,
     pub seq: u64,
     pub due: u64,
-    pub measured: bool,
+    /// Step of the measurement; `None` is the warm-up.
+    pub step: Option<usize>,
     /// JSON text of its id.
     pub id: String,
     pub planted: Option<[String; 3]>,
@@ -42,7 +59,11 @@ pub(super) struct Call {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub stream: Option<TcpStream>,
+    pub transport: Option<Transport>,
+    pub duty: Duty,
+    pub era: Era,
+    /// Number among all connections of the run.
+    pub number: usize,
     pub phase: Phase,
     pub call: Call,
     /// Moment at which a missing answer is a wrong one.
@@ -63,9 +84,12 @@ pub(super) struct Response<'a> {
 }
 
 impl Connection {
-    pub fn new() -> Connection {
+    pub fn new(duty: Duty, era: Era, number: usize) -> Connection {
         Connection {
-            stream: None,
+            transport: None,
+            duty,
+            era,
+            number,
             phase: Phase::Down { retry_at: 0 },
             call: Call::default(),
             deadline: u64::MAX,
@@ -79,8 +103,8 @@ impl Connection {
     }
 
     /// Takes a new socket; forgets what the old one had sent.
-    pub fn attach(&mut self, stream: TcpStream) {
-        self.stream = Some(stream);
+    pub fn attach(&mut self, transport: Transport) {
+        self.transport = Some(transport);
         self.out.clear();
         self.sent = 0;
         self.clear_input();
@@ -88,17 +112,26 @@ impl Connection {
 
     /// Sends what fits of `out`.
     pub fn flush(&mut self) -> Result<(), Wrong> {
-        let Some(stream) = &mut self.stream else { return Err(Wrong::Closed) };
+        let Some(transport) = &mut self.transport else { return Err(Wrong::Closed) };
         while self.sent < self.out.len() {
-            match stream.write(&self.out[self.sent..]) {
+            match transport.write(&self.out[self.sent..]) {
                 Ok(0) => return Err(Wrong::Closed),
                 Ok(n) => self.sent += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Wrong::Closed),
+                Err(e) => return Err(broken(&e)),
             }
         }
-        Ok(())
+        transport.flush().map_err(|e| broken(&e))
+    }
+
+    /// Goes on with the handshake of TLS; `true` once there is nothing left of it.
+    pub fn shake_hands(&mut self) -> Result<bool, Wrong> {
+        let Some(transport) = &mut self.transport else { return Err(Wrong::Closed) };
+        transport.shake_hands().map_err(|e| match broken(&e) {
+            Wrong::Closed => Wrong::Tls,
+            other => other,
+        })
     }
 
     /// Forgets the request that was answered, to render the next one into `out`.
@@ -148,22 +181,31 @@ impl Connection {
         self.reader.reset();
     }
 
-    /// One read; `true` if the socket is empty. A short read means that (epoll(7)), unless the end follows.
+    /// One read; `true` if nothing is left. A short read means that (epoll(7)), unless the end follows.
     fn fill(&mut self, read_closed: bool) -> Result<bool, Wrong> {
-        let Some(stream) = &mut self.stream else { return Err(Wrong::Closed) };
+        let Some(transport) = &mut self.transport else { return Err(Wrong::Closed) };
         if self.filled == self.input.len() {
             self.input.resize(self.input.len() * 2, 0);
         }
         let space = self.input.len() - self.filled;
-        match stream.read(&mut self.input[self.filled..]) {
+        match transport.read(&mut self.input[self.filled..]) {
+            Ok(0) if self.filled > 0 => Err(Wrong::Truncated),
             Ok(0) => Err(Wrong::Closed),
             Ok(n) => {
                 self.filled += n;
-                Ok(n < space && !read_closed)
+                Ok(n < space && !read_closed && transport.short_read_drains())
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(_) => Err(Wrong::Closed),
+            Err(e) => Err(broken(&e)),
         }
+    }
+}
+
+fn broken(error: &io::Error) -> Wrong {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => Wrong::Reset,
+        io::ErrorKind::InvalidData => Wrong::Tls,
+        _ => Wrong::Closed,
     }
 }

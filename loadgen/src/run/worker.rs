@@ -1,13 +1,17 @@
 //! One thread of the generator: an epoll loop over its connections.
 
-use super::connection::{Connection, Phase};
-use super::pace::{Next, Pace};
+use super::connection::{Connection, Duty, Phase};
+use super::pace::{Next, Pace, Timetable};
 use super::tally::Tally;
+use super::timeline::Slice;
+use super::transport::Transport;
 use super::{Shared, WRONG_MAX};
-use crate::check::{self, Want, Wrong};
+use crate::check::{self, Asked, Want, Wrong};
 use crate::os;
-use crate::plan::Until;
-use crate::requests::{self, Era};
+use crate::plan::{Load, Until};
+use crate::procfs;
+use crate::requests::{self, Caller, Era, Request};
+use crate::scenario::Kind;
 use anyhow::{Context as _, Result};
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
@@ -15,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -38,11 +43,22 @@ struct Worker<'a> {
     timeout_ns: u64,
     seq: u64,
     tally: Tally,
-    /// Moment and own CPU time at which the measured window began.
-    window: Option<(u64, Duration)>,
+    /// Moment, own CPU time and time spent waiting for the core when the measured window began.
+    window: Option<(u64, Duration, Duration)>,
     window_closed: bool,
+    /// Since when a connection has been free without a break.
+    free_since: u64,
+    /// Calls that may wait before the run gives up.
+    queue_max: u64,
+    /// Time that a polling thread spent finding nothing, inside the window.
+    spun_ns: u64,
+    /// Something was received or sent since the last look at the clock.
+    worked: bool,
+    last_round: u64,
+    interval: Slice,
+    interval_index: usize,
+    interval_ns: u64,
     published: u64,
-    slowest: u64,
     next_sweep: u64,
     /// Last time anything was sent or answered.
     last_sign_of_life: u64,
@@ -68,16 +84,25 @@ impl<'a> Worker<'a> {
             Until::Elapsed(d) => (Some(warmup_end + d.as_nanos() as u64), None),
             Until::Requests(n) => (None, Some(share(n as usize) as u64)),
         };
-        let pace = match plan.rate {
-            None => Pace::closed(warmup_end, end, calls),
-            Some(rate) => Pace::open(rate, index, plan.threads, warmup_end, end, calls),
+        let (pace, steps) = match &plan.load {
+            Load::Closed => (Pace::closed(warmup_end, end, calls), 1),
+            Load::Open(steps) => {
+                let timetable = Arc::new(Timetable::new(warmup_end, steps));
+                (Pace::open(timetable, index, plan.threads, warmup_end, end, calls), steps.len())
+            }
         };
+        let number = |slot: usize| index + slot * plan.threads;
+        let callers = (0..share(plan.connections))
+            .map(|slot| Connection::new(Duty::Calls, plan.era_of(number(slot)), number(slot)));
+        let holders = (0..share(plan.scenario.streams))
+            .map(|slot| Connection::new(Duty::Stream, plan.era_of(number(slot)), number(slot)));
+        let connections = callers.chain(holders).collect();
         let (poll, timer) = (Poll::new()?, os::Timer::new()?);
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         Ok(Worker {
             shared,
             poll,
-            connections: (0..share(plan.connections)).map(|_| Connection::new()).collect(),
+            connections,
             idle: VecDeque::new(),
             in_flight: 0,
             pace,
@@ -85,11 +110,18 @@ impl<'a> Worker<'a> {
             timer_at: 0,
             timeout_ns: plan.timeout.as_nanos() as u64,
             seq: index as u64,
-            tally: Tally::new(),
+            tally: Tally::new(steps, plan.scenario.calls.len()),
             window: None,
             window_closed: false,
+            free_since: 0,
+            queue_max: plan.queue_max.div_ceil(plan.threads as u64),
+            spun_ns: 0,
+            worked: true,
+            last_round: 0,
+            interval: Slice::new(),
+            interval_index: 0,
+            interval_ns: shared.interval_ns,
             published: 0,
-            slowest: 0,
             next_sweep: 0,
             last_sign_of_life: 0,
         })
@@ -106,6 +138,7 @@ impl<'a> Worker<'a> {
         std::thread::sleep(self.shared.start.saturating_duration_since(Instant::now()));
         loop {
             let now = self.now();
+            self.count_round(now);
             self.move_window(now);
             if now >= self.next_sweep {
                 self.sweep(now);
@@ -117,26 +150,51 @@ impl<'a> Worker<'a> {
             }
             self.wait(&mut events, next)?;
             for event in &events {
+                self.worked = true;
                 if event.token() == TIMER {
                     self.timer_at = 0; // fired: to be armed again
                 } else {
                     self.drive(event.token().0, event.is_read_closed());
+                    if self.pace.is_open() {
+                        self.start_calls(); // what is due does not wait until all that arrived is judged
+                    }
                 }
             }
         }
         self.give_up_unsent();
+        self.look_at_streams();
         self.close_window(self.now());
         self.publish();
+        self.shared.timeline().hand_in(self.interval_index, &self.interval);
         Ok(())
+    }
+
+    /// What passed since the last round: idle time of a polling thread, full intervals, the queue.
+    fn count_round(&mut self, now: u64) {
+        if !self.worked && self.window.is_some() && !self.window_closed {
+            self.spun_ns += now - self.last_round;
+        }
+        self.worked = false;
+        self.last_round = now;
+        while now >= (self.interval_index as u64 + 1) * self.interval_ns {
+            self.shared.timeline().hand_in(self.interval_index, &self.interval);
+            self.interval.clear();
+            self.interval_index += 1;
+        }
+        let waiting = self.pace.waiting(now);
+        self.tally.waiting_max = self.tally.waiting_max.max(waiting);
+        if waiting > self.queue_max {
+            self.shared.overflowed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Starts every call that is due and has a free connection. `None`: calls may be due, but nobody is free.
     fn start_calls(&mut self) -> Option<Next> {
         while let Some(&slot) = self.idle.front() {
             match self.pace.next(self.now()) {
-                Next::Call { due, measured } => {
+                Next::Call { due, step } => {
                     self.idle.pop_front();
-                    self.send_call(slot, due, measured);
+                    self.send_call(slot, due, step);
                 }
                 other => return Some(other),
             }
@@ -144,35 +202,71 @@ impl<'a> Worker<'a> {
         None
     }
 
-    fn send_call(&mut self, slot: usize, due: u64, measured: bool) {
+    fn send_call(&mut self, slot: usize, due: u64, step: Option<usize>) {
         let (plan, connection) = (&self.shared.plan, &mut self.connections[slot]);
-        connection.clear_out();
         let call = &mut connection.call;
         call.seq = self.seq;
         self.seq += plan.threads as u64;
+        call.kind = plan.scenario.pick(plan.seed, call.seq);
         call.due = due;
-        call.measured = measured;
+        call.step = step;
         call.id.clear();
         requests::push_id(&mut call.id, call.seq);
-        call.planted = if plan.plant > 0.0 { requests::planted(call.seq, plan.plant) } else { None };
+        let plant = match &plan.scenario.calls[call.kind].kind {
+            Kind::Tool(tool) => tool.plant,
+            Kind::List | Kind::Read { .. } => 0.0,
+        };
+        call.planted = if plant > 0.0 { requests::planted(call.seq, plant) } else { None };
         self.tally.planted += u64::from(call.planted.is_some());
         self.tally.sent += 1;
         self.in_flight += 1;
-        let (seq, planted) = (call.seq, call.planted.as_ref());
-        self.shared.templates.call(&mut connection.out, seq, connection.session.as_deref(), planted);
-        self.ask(slot, Phase::Calling);
+        let (seq, kind) = (call.seq, call.kind);
+        self.render(slot, Some(seq), |shared, connection, out, caller| {
+            let request = Request { kind, seq, planted: connection.call.planted.as_ref() };
+            shared.templates.call(out, &request, caller);
+        });
+        let written = self.ask(slot, Phase::Calling);
+        if step.is_some() && self.pace.is_open() {
+            let lag = written.saturating_sub(due.max(self.free_since));
+            self.tally.send_lag.saturating_record(lag);
+        }
     }
 
-    /// Sends the rendered request and waits for its answer in `phase`.
-    fn ask(&mut self, slot: usize, phase: Phase) {
-        let now = self.now();
+    /// Puts the next request of a connection into its buffer. `call`: the number of the call, which chooses the token
+    /// where no session is bound to one.
+    fn render(
+        &mut self,
+        slot: usize,
+        call: Option<u64>,
+        with: impl FnOnce(&Shared, &Connection, &mut Vec<u8>, &Caller<'_>),
+    ) {
+        let connection = &mut self.connections[slot];
+        connection.clear_out();
+        let mut out = std::mem::take(&mut connection.out);
+        let tokens = &self.shared.plan.tokens;
+        let turn = match (connection.era, call) {
+            (Era::Modern, Some(seq)) => seq as usize,
+            _ => connection.number,
+        };
+        let token = (!tokens.is_empty()).then(|| tokens[turn % tokens.len()].as_str());
+        let caller = Caller { era: connection.era, session: connection.session.as_deref(), token };
+        with(self.shared, connection, &mut out, &caller);
+        connection.out = out;
+    }
+
+    /// Sends the rendered request and waits for its answer in `phase`. Returns the moment after the write.
+    fn ask(&mut self, slot: usize, phase: Phase) -> u64 {
         let connection = &mut self.connections[slot];
         connection.phase = phase;
-        connection.deadline = now + self.timeout_ns;
+        let flushed = connection.flush();
+        let now = self.now();
+        self.worked = true;
         self.last_sign_of_life = now;
-        if let Err(wrong) = connection.flush() {
+        self.connections[slot].deadline = now + self.timeout_ns;
+        if let Err(wrong) = flushed {
             self.fail(slot, wrong);
         }
+        now
     }
 
     /// Something happened on a connection.
@@ -180,25 +274,38 @@ impl<'a> Worker<'a> {
         match self.connections[slot].phase {
             Phase::Down { .. } => return,
             Phase::Connecting => match self.is_connected(slot) {
-                Ok(true) => self.greet(slot),
+                Ok(true) => self.connections[slot].phase = Phase::Securing,
                 Ok(false) => return,
                 Err(_) => return self.fail(slot, Wrong::Connect),
             },
             _ => {}
         }
+        if self.connections[slot].phase == Phase::Securing {
+            match self.connections[slot].shake_hands() {
+                Ok(true) => self.greet(slot),
+                Ok(false) => return,
+                Err(wrong) => return self.fail(slot, wrong),
+            }
+        }
         match self.connections[slot].pump(read_closed) {
-            Ok(false) => {}
+            Ok(false) => {
+                let connection = &mut self.connections[slot];
+                if connection.phase == Phase::Streaming && !connection.arrived().is_empty() {
+                    connection.deadline = u64::MAX; // it is open, and may be for as long as it likes
+                }
+            }
             Ok(true) => self.answered(slot, read_closed),
             Err(wrong) => self.fail(slot, wrong),
         }
     }
 
     fn is_connected(&self, slot: usize) -> io::Result<bool> {
-        let Some(stream) = &self.connections[slot].stream else { return Ok(false) };
-        if let Some(error) = stream.take_error()? {
+        let Some(transport) = &self.connections[slot].transport else { return Ok(false) };
+        let socket = transport.socket();
+        if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        match stream.peer_addr() {
+        match socket.peer_addr() {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(e) => Err(e),
@@ -207,19 +314,27 @@ impl<'a> Worker<'a> {
 
     /// The first request of a connection, if its era needs one.
     fn greet(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if self.shared.plan.era == Era::Legacy && connection.session.is_none() {
-            connection.clear_out();
-            self.shared.templates.initialize(&mut connection.out);
+        let connection = &self.connections[slot];
+        if connection.era == Era::Legacy && connection.session.is_none() {
+            self.render(slot, None, |shared, _, out, caller| shared.templates.initialize(out, caller));
             self.ask(slot, Phase::Initialize);
         } else {
             self.rest(slot);
         }
     }
 
+    /// Nothing is awaited: free for a call, or to hold a stream.
     fn rest(&mut self, slot: usize) {
+        if self.connections[slot].duty == Duty::Stream {
+            self.render(slot, None, |shared, _, out, caller| shared.templates.open_stream(out, caller));
+            self.ask(slot, Phase::Streaming);
+            return;
+        }
         self.connections[slot].phase = Phase::Idle;
         self.connections[slot].deadline = u64::MAX;
+        if self.idle.is_empty() && self.pace.is_open() {
+            self.free_since = self.now();
+        }
         self.idle.push_back(slot);
     }
 
@@ -233,20 +348,8 @@ impl<'a> Worker<'a> {
         let closes = head.close || read_closed;
         self.tally.bytes_in += response.bytes.len() as u64;
         let judged = match connection.phase {
-            Phase::Calling => {
-                let call = &connection.call;
-                let marker = self.shared.templates.marker(call.seq);
-                let want = Want {
-                    era: self.shared.plan.era,
-                    id: call.id.as_bytes(),
-                    seq: call.seq,
-                    marker: &marker,
-                    planted: call.planted.as_ref().filter(|_| self.shared.templates.plants_results()),
-                    expect: self.shared.plan.expect,
-                    texts: self.shared.texts.as_ref(),
-                };
-                check::answer(head, response.bytes, body, &want)
-            }
+            Phase::Calling => judge(self.shared, connection),
+            Phase::Streaming if head.status != 200 => Err(Wrong::Status(head.status)),
             Phase::Initialize => check::initialized(head, response.bytes, body),
             Phase::Initialized if head.status != 202 => Err(Wrong::Status(head.status)),
             _ => Ok(()),
@@ -254,6 +357,10 @@ impl<'a> Worker<'a> {
         if let Err(wrong) = judged {
             let what = describe(connection);
             self.tally.wrong(wrong, &what, response.bytes);
+            if connection.phase == Phase::Calling {
+                self.tally.wrong_of_kind(connection.call.kind);
+            }
+            self.interval.wrong();
             self.shared.wrong.fetch_add(1, Ordering::Relaxed);
         }
         let session = match connection.phase {
@@ -266,15 +373,18 @@ impl<'a> Worker<'a> {
         connection.clear_input();
         match connection.phase {
             Phase::Calling => {
-                let (due, measured) = (connection.call.due, connection.call.measured);
-                self.count_answer(now, due, measured);
+                self.count_answer(now, slot);
+                self.rest(slot);
+            }
+            Phase::Streaming if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
+            Phase::Streaming => {
+                self.tally.streams_ended += 1;
                 self.rest(slot);
             }
             Phase::Initialize if judged.is_err() => return self.disconnect(slot, now + RETRY_NS),
             Phase::Initialize => {
                 connection.session = session;
-                connection.clear_out();
-                self.shared.templates.initialized(&mut connection.out, connection.session.as_deref());
+                self.render(slot, None, |shared, _, out, caller| shared.templates.initialized(out, caller));
                 self.ask(slot, Phase::Initialized);
             }
             Phase::Initialized => self.rest(slot),
@@ -290,16 +400,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn count_answer(&mut self, now: u64, due: u64, measured: bool) {
-        let latency = now.saturating_sub(due);
+    fn count_answer(&mut self, now: u64, slot: usize) {
+        let call = &self.connections[slot].call;
+        let latency = now.saturating_sub(call.due);
         self.in_flight -= 1;
         self.tally.answered += 1;
-        self.slowest = self.slowest.max(latency);
         if self.window.is_some() && !self.window_closed {
             self.tally.answered_in_window += 1;
         }
-        if measured {
-            self.tally.record(latency);
+        let timed = self.shared.plan.scenario.calls[call.kind].is_timed();
+        if timed {
+            self.interval.record(latency);
+        }
+        if let Some(step) = call.step {
+            self.tally.record_kind(call.kind, latency);
+            if timed {
+                self.tally.record(step, latency);
+            }
         }
     }
 
@@ -308,7 +425,7 @@ impl<'a> Worker<'a> {
         let now = self.now();
         let connection = &mut self.connections[slot];
         match connection.phase {
-            Phase::Idle if wrong == Wrong::Closed => {
+            Phase::Idle if matches!(wrong, Wrong::Closed | Wrong::Reset) => {
                 self.tally.reconnects += 1;
                 self.disconnect(slot, now);
                 return self.connect(slot, now);
@@ -317,11 +434,15 @@ impl<'a> Worker<'a> {
                 connection.phase = Phase::Over;
                 return;
             }
-            Phase::Calling => self.in_flight -= 1,
+            Phase::Calling => {
+                self.in_flight -= 1;
+                self.tally.wrong_of_kind(connection.call.kind);
+            }
             _ => {}
         }
         let what = describe(connection);
         self.tally.wrong(wrong, &what, connection.arrived());
+        self.interval.wrong();
         self.shared.wrong.fetch_add(1, Ordering::Relaxed);
         self.disconnect(slot, now + RETRY_NS);
     }
@@ -331,7 +452,7 @@ impl<'a> Worker<'a> {
         if connection.phase == Phase::Idle {
             self.idle.retain(|&i| i != slot);
         }
-        connection.stream = None; // closes and deregisters
+        connection.transport = None; // closes and deregisters
         connection.phase = Phase::Down { retry_at };
         connection.deadline = u64::MAX;
     }
@@ -345,12 +466,12 @@ impl<'a> Worker<'a> {
                 Token(slot),
                 Interest::READABLE | Interest::WRITABLE,
             )?;
-            Ok(stream)
+            Transport::new(stream, self.shared.plan.tls.as_ref())
         });
         match connected {
-            Ok(stream) => {
+            Ok(transport) => {
                 let connection = &mut self.connections[slot];
-                connection.attach(stream);
+                connection.attach(transport);
                 connection.phase = Phase::Connecting;
                 connection.deadline = now + self.timeout_ns;
             }
@@ -380,7 +501,8 @@ impl<'a> Worker<'a> {
         if dead && !done {
             self.tally.wrong(Wrong::Connect, "no connection could be used", b"");
         }
-        done || too_late || dead || wrong >= WRONG_MAX || self.shared.stop.load(Ordering::Relaxed)
+        let stop = self.shared.stop.load(Ordering::Relaxed) || self.shared.overflowed.load(Ordering::Relaxed);
+        done || too_late || dead || wrong >= WRONG_MAX || stop
     }
 
     /// Sleeps until a socket is ready, a call is due or a boundary is reached.
@@ -411,7 +533,7 @@ impl<'a> Worker<'a> {
 
     fn move_window(&mut self, now: u64) {
         if self.window.is_none() && now >= self.pace.warmup_end() {
-            self.window = Some((now, os::thread_cpu()));
+            self.window = Some((now, os::thread_cpu(), procfs::own_wait()));
         }
         if self.pace.end().is_some_and(|end| now >= end) {
             self.close_window(now);
@@ -419,23 +541,41 @@ impl<'a> Worker<'a> {
     }
 
     fn close_window(&mut self, now: u64) {
-        if let (Some((since, cpu)), false) = (self.window, self.window_closed) {
+        if let (Some((since, cpu, waited)), false) = (self.window, self.window_closed) {
             self.window_closed = true;
             self.tally.window = Duration::from_nanos(now - since);
             self.tally.own_cpu = os::thread_cpu().saturating_sub(cpu);
+            let used = match self.shared.plan.busy_poll {
+                true => self.tally.window.saturating_sub(Duration::from_nanos(self.spun_ns)),
+                false => self.tally.own_cpu,
+            };
+            let share = |time: Duration| time.as_secs_f64() / self.tally.window.as_secs_f64().max(1e-9);
+            let (busy, waited) = (share(used), share(procfs::own_wait().saturating_sub(waited)));
+            (self.tally.busy, self.tally.ready) = (busy, (busy + waited).min(1.0));
         }
     }
 
     /// Calls that were due and never sent count with the time they have waited: leaving them out would flatter.
     fn give_up_unsent(&mut self) {
-        if self.shared.plan.rate.is_none() || self.shared.stop.load(Ordering::Relaxed) {
+        if !self.pace.is_open() || self.shared.stop.load(Ordering::Relaxed) {
             return;
         }
         let now = self.now();
-        while let Next::Call { due, measured } = self.pace.next(now) {
+        while let Next::Call { due, step } = self.pace.next(now) {
             self.tally.unsent += 1;
-            if measured {
-                self.tally.record(now - due);
+            if let Some(step) = step {
+                self.tally.record_unsent(step, now - due);
+            }
+        }
+    }
+
+    /// A stream that was never opened is a wrong answer too.
+    fn look_at_streams(&mut self) {
+        for connection in self.connections.iter().filter(|c| c.duty == Duty::Stream) {
+            let arrived = connection.arrived();
+            let open = connection.phase == Phase::Streaming && arrived.starts_with(b"HTTP/1.1 200");
+            if !open && self.tally.streams_ended == 0 {
+                self.tally.wrong(Wrong::NoAnswer, "opening a stream", arrived);
             }
         }
     }
@@ -444,9 +584,7 @@ impl<'a> Worker<'a> {
         let news = self.tally.answered - self.published;
         if news > 0 {
             self.shared.answered.fetch_add(news, Ordering::Relaxed);
-            self.shared.slowest.fetch_max(self.slowest, Ordering::Relaxed);
             self.published = self.tally.answered;
-            self.slowest = 0;
         }
     }
 
@@ -454,10 +592,10 @@ impl<'a> Worker<'a> {
     fn end_sessions(&mut self) -> Result<()> {
         let deadline = Instant::now() + GOODBYE;
         for slot in std::mem::take(&mut self.idle) {
-            let connection = &mut self.connections[slot];
-            connection.clear_out();
-            let Some(session) = &connection.session else { continue };
-            self.shared.templates.delete(&mut connection.out, session);
+            if self.connections[slot].session.is_none() {
+                continue;
+            }
+            self.render(slot, None, |shared, _, out, caller| shared.templates.delete(out, caller));
             self.ask(slot, Phase::Deleting);
         }
         let mut events = Events::with_capacity(1_024);
@@ -476,12 +614,39 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Is the complete response in the buffer the right answer to the call?
+fn judge(shared: &Shared, connection: &Connection) -> Result<(), Wrong> {
+    let (call, response) = (&connection.call, connection.response());
+    let marker = shared.templates.marker(call.seq);
+    let known = &shared.known[call.kind];
+    let (asked, events) = match &shared.plan.scenario.calls[call.kind].kind {
+        Kind::Tool(tool) => (tool.error.map_or(Asked::Tool, Asked::Error), tool.events),
+        Kind::List => (Asked::List, 0),
+        Kind::Read { uri } => (Asked::Read { uri, text: known.resource.as_deref() }, 0),
+    };
+    let want = Want {
+        asked,
+        events,
+        era: connection.era,
+        id: call.id.as_bytes(),
+        seq: call.seq,
+        marker: &marker,
+        planted: call.planted.as_ref().filter(|_| shared.templates.plants_results()),
+        expect: shared.plan.expect,
+        texts: known.texts.as_ref(),
+    };
+    let body = response.reader.body(response.bytes);
+    check::answer(response.reader.head(), response.bytes, body, &want)
+}
+
 fn describe(connection: &Connection) -> String {
     match connection.phase {
         Phase::Calling => format!("call {}", connection.call.seq),
         Phase::Initialize => "initialize".to_owned(),
         Phase::Initialized => "notifications/initialized".to_owned(),
         Phase::Connecting | Phase::Down { .. } => "connecting".to_owned(),
+        Phase::Securing => "TLS handshake".to_owned(),
+        Phase::Streaming => "a stream".to_owned(),
         Phase::Idle | Phase::Deleting | Phase::Over => "between calls".to_owned(),
     }
 }

@@ -1,88 +1,18 @@
 //! The generator against the mock, as the binaries that are shipped: both eras, all answer forms, both loops, and
 //! servers that are wrong in ways a gateway could be.
 
+mod failures;
+mod harness;
+mod identities;
+mod open_loop;
+mod output;
+mod scenarios;
+
+use harness::{LATE, Mock, framed, right, run, valid, wrong_server};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_tidegate-loadgen");
-
-struct Mock {
-    child: Option<Child>,
-    addr: String,
-    dir: PathBuf,
-}
-
-impl Mock {
-    fn start(name: &str, options: &[&str]) -> Mock {
-        let dir = std::env::temp_dir().join(format!("tidegate-loadgen-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("temp dir");
-        let file = dir.join("addr");
-        let child = Command::new(BINARY)
-            .args(["mock-upstream", "--addr-file"])
-            .arg(&file)
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mock starts");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let addr = loop {
-            match std::fs::read_to_string(&file) {
-                Ok(addr) => break addr,
-                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-                Err(e) => panic!("the mock did not start: {e}"),
-            }
-        };
-        Mock { child: Some(child), addr, dir }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/mcp", self.addr)
-    }
-
-    /// Stops it as an operator would and returns what it counted.
-    fn stop(mut self) -> Value {
-        let child = self.child.take().expect("still running");
-        let killed =
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-        assert!(killed.success());
-        let output = child.wait_with_output().expect("ends");
-        assert!(output.status.success());
-        serde_json::from_slice(&output.stdout).expect("one line of JSON")
-    }
-}
-
-impl Drop for Mock {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn run(url: &str, options: &[&str]) -> (Output, Value) {
-    let output = Command::new(BINARY)
-        .args(["run", "--url", url, "--json", "-"])
-        .args(options)
-        .output()
-        .expect("generator runs");
-    let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    (output, report)
-}
-
-fn valid(url: &str, options: &[&str]) -> Value {
-    let (output, report) = run(url, options);
-    assert!(output.status.success(), "{options:?}: {}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(report["wrong"], 0);
-    report
-}
 
 #[test]
 fn both_eras_and_every_form_of_answer() {
@@ -123,8 +53,19 @@ fn both_eras_and_every_form_of_answer() {
 #[test]
 fn open_loop_threads_and_warm_up() {
     let mock = Mock::start("open", &["--result-size", "64"]);
-    let options =
-        ["--rate", "1000", "--duration", "1", "--warmup", "0.3", "--threads", "2", "--connections", "5"];
+    let options = [
+        "--rate",
+        "1000",
+        "--duration",
+        "1",
+        "--warmup",
+        "0.3",
+        "--threads",
+        "2",
+        "--connections",
+        "5",
+        LATE,
+    ];
     let pid = std::process::id().to_string();
     let report = valid(&mock.url(), &[&options[..], &["--expect-size", "64", "--pid", &pid]].concat());
     assert_eq!((&report["sent"], &report["unsent"]), (&Value::from(1_300), &Value::from(0)));
@@ -185,63 +126,6 @@ fn the_mock_answers_pipelined_requests_in_order_however_large() {
         text.split(r#""jsonrpc":"2.0","id":"#).skip(1).map(|t| t.split(',').next().expect("id")).collect();
     assert_eq!(ids, ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]);
     assert_eq!(mock.stop()["tools_calls"], 12);
-}
-
-/// Serves every connection with `reply`, which sees a request's head and body and returns what to send; `None`
-/// closes. Ends with the test process.
-fn wrong_server(reply: fn(&str, &str) -> Option<String>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let addr = listener.local_addr().expect("addr");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || serve_wrongly(stream, reply));
-        }
-    });
-    format!("http://{addr}/mcp")
-}
-
-fn serve_wrongly(stream: TcpStream, reply: fn(&str, &str) -> Option<String>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("clone"));
-    let mut writer = stream;
-    loop {
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            if line == "\r\n" {
-                break;
-            }
-            head.push_str(&line);
-        }
-        let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        let Some(answer) = reply(&head, &String::from_utf8_lossy(&body)) else { return };
-        if writer.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn framed(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A right answer to a call, in a form of its own.
-fn right(body: &str) -> String {
-    let request: Value = serde_json::from_str(body).expect("JSON");
-    let text = format!("found {}", request["params"]["arguments"]["marker"].as_str().expect("marker"));
-    let result = serde_json::json!({"resultType": "complete", "content": [{"type": "text", "text": text}]});
-    serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string()
 }
 
 #[track_caller]
