@@ -33,6 +33,7 @@ test: test-packages lint ## everything CI checks
 	tests/peers/setup.sh
 	$(CARGO) test --workspace --locked
 	python3 -B -m unittest discover --quiet -s bench
+	python3 -B bench/instructions.py
 
 bench-micro: packages ## criterion benchmarks of the stages
 	$(CARGO) bench --locked -p tidegate-bench
