@@ -569,18 +569,17 @@ impl Inspector {
         let values: Vec<&(String, RuleIdx)> =
             removed.iter().filter(|(v, _)| v.len() >= COPY_BYTES_MIN).collect();
         let text = &doc.padded()[..doc.wire_len()];
-        let builder = aho_corasick::AhoCorasick::builder()
-            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
-            .build(values.iter().map(|(v, _)| v.as_bytes()));
-        let Ok(search) = builder else {
-            self.flood = true; // more values than an automaton takes
+        let Some(places) = places_of(text, &values, plan.findings_max) else {
+            self.flood = true; // too many
             return;
         };
+        if places.is_empty() {
+            return;
+        }
         let untouchable = if self.protocol { untouchable(doc) } else { Vec::new() };
         let mut copies = Vec::new();
-        for found in search.find_iter(text) {
-            let (value, rule) = values[found.pattern().as_usize()];
-            let at = found.start();
+        for (at, which) in places {
+            let (value, rule) = values[which];
             let i = doc.toks().partition_point(|t| (t.start as usize) <= at);
             let Some(tok) = i.checked_sub(1).map(|i| i as TokIdx) else { continue };
             let t = doc.tok(tok);
@@ -589,14 +588,10 @@ impl Inspector {
                 Kind::Number => (t.start as usize, (t.end - t.start) as usize),
                 _ => continue,
             };
-            if at >= start && found.end() <= start + len && untouchable.binary_search(&tok).is_err() {
+            if at >= start && at + value.len() <= start + len && untouchable.binary_search(&tok).is_err() {
                 let (start, end) = (at - start, at - start + value.len());
                 let finding = TextFinding { rule: *rule, start, end, confidence: Confidence::High };
                 copies.push(InTok { tok, finding });
-                if copies.len() > plan.findings_max {
-                    self.flood = true;
-                    return;
-                }
             }
         }
         if !copies.is_empty() {
@@ -606,6 +601,36 @@ impl Inspector {
             self.found = found;
         }
     }
+}
+
+/// Up to this many values are searched for one after another; building an automaton costs more than as many passes.
+const SEARCHED_SINGLY_MAX: usize = 8;
+
+/// Places in `text` where one of `values` stands, with its index, in order; `None` for more than `places_max`, or more
+/// values than an automaton takes. One that begins within another may be left out: the next round finds it.
+fn places_of(text: &[u8], values: &[&(String, RuleIdx)], places_max: usize) -> Option<Vec<(usize, usize)>> {
+    let mut places = Vec::new();
+    let mut add = |at, which| {
+        places.push((at, which));
+        (places.len() <= places_max).then_some(())
+    };
+    if values.len() <= SEARCHED_SINGLY_MAX {
+        for (which, (value, _)) in values.iter().enumerate() {
+            for at in memchr::memmem::find_iter(text, value.as_bytes()) {
+                add(at, which)?;
+            }
+        }
+        places.sort_unstable();
+    } else {
+        let search = aho_corasick::AhoCorasick::builder()
+            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
+            .build(values.iter().map(|(v, _)| v.as_bytes()))
+            .ok()?;
+        for found in search.find_iter(text) {
+            add(found.start(), found.pattern().as_usize())?;
+        }
+    }
+    Some(places)
 }
 
 /// The findings of one string, by what is done about them.

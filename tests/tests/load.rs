@@ -29,7 +29,17 @@ fn mock(dir: &TempDir) -> (Process, String) {
 
 fn generator(url: &str, requests: u64, json: &std::path::Path) -> Command {
     let mut command = Command::new(project::binary("tidegate-loadgen"));
-    command.args(["run", "--closed", "--url", url, "--connections", CONNECTIONS, "--warmup", "0", "--requests"]);
+    command.args([
+        "run",
+        "--closed",
+        "--url",
+        url,
+        "--connections",
+        CONNECTIONS,
+        "--warmup",
+        "0",
+        "--requests",
+    ]);
     command.arg(requests.to_string()).arg("--json").arg(json);
     command
 }
