@@ -12,6 +12,7 @@ mod batch;
 
 pub use crate::byte_ring::Full;
 use crate::byte_ring::{Consumer, Producer, ring};
+use crate::metrics::AuditState;
 use crate::sha256;
 pub use batch::{Entry, Kind};
 use std::collections::BTreeSet;
@@ -65,9 +66,14 @@ impl Shared {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Records written and disk errors, since the start.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.written.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed))
+    /// For the metrics.
+    pub fn state(&self) -> AuditState {
+        AuditState {
+            enabled: !self.durable.is_empty(),
+            written: self.written.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            failing: self.is_failing(),
+        }
     }
 }
 

@@ -9,6 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_core::audit::Decision;
 use tidegate_core::reason::Reason;
 
+/// What the audit writer tells of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditState {
+    /// Calls are recorded.
+    pub enabled: bool,
+    /// Records written since the start.
+    pub written: u64,
+    /// Disk errors since the start.
+    pub errors: u64,
+    /// The disk refuses.
+    pub failing: bool,
+}
+
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -197,7 +210,7 @@ impl Metrics {
     }
 
     /// Prometheus text exposition, version 0.0.4.
-    pub fn render(&self, audit: (u64, u64), audit_failing: bool, generation: u64) -> String {
+    pub fn render(&self, audit: &AuditState, generation: u64) -> String {
         let mut out = String::with_capacity(16 << 10);
         type Simple = (&'static str, &'static str, &'static str, fn(&WorkerMetrics) -> u64);
         let simple: [Simple; 13] = [
@@ -268,9 +281,10 @@ impl Metrics {
             &w.upstream
         });
         let gauges = [
-            ("audit_records_total", "counter", "Audit records written.", audit.0),
-            ("audit_errors_total", "counter", "Failed writes or syncs of the audit log.", audit.1),
-            ("audit_failing", "gauge", "1 while the audit log cannot be written.", audit_failing.into()),
+            ("audit_records_total", "counter", "Audit records written.", audit.written),
+            ("audit_errors_total", "counter", "Failed writes or syncs of the audit log.", audit.errors),
+            ("audit_failing", "gauge", "1 while the audit log cannot be written.", audit.failing.into()),
+            ("audit_enabled", "gauge", "0 when calls leave no evidence.", audit.enabled.into()),
             ("config_generation", "gauge", "Number of the configuration in force.", generation),
             (
                 "reloads_total",
@@ -321,7 +335,7 @@ mod tests {
         m.server("crm").count(1, Decision::Redact);
         assert_eq!((m.kind("A"), m.kind("B"), m.kind("A")), (0, 1, 0));
         m.worker(0).findings[1][1].add(3);
-        let text = m.render((5, 0), false, 1);
+        let text = m.render(&AuditState { enabled: true, written: 5, errors: 0, failing: false }, 1);
         for line in [
             "tidegate_gateway_duration_microseconds_bucket{le=\"10\"} 1",
             "tidegate_gateway_duration_microseconds_bucket{le=\"20\"} 2",

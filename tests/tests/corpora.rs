@@ -586,8 +586,7 @@ fn pipelined_then_reset(gateway: &Gateway, upstream: &RecordingUpstream, steps: 
     idle(gateway);
     // Whatever reached the server is on record; what did not need not be.
     let forwarded = upstream.requests().len();
-    gateway.audit_until(forwarded, |record| record["kind"] == "intent");
-    gateway.audit_until(forwarded, |record| record["kind"] == "call");
+    gateway.audit_until(forwarded, |record| record["kind"] == "call" && record["upstream_us"] != 0);
 }
 
 fn keepalive_race(gateway: &Gateway, upstream: &RecordingUpstream, steps: &[Value]) {

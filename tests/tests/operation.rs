@@ -473,6 +473,57 @@ fn what_was_answered_is_on_disk() {
     }
 }
 
+/// A call whose server is still silent is on disk all the same: what a crash would interrupt is known. One that ends at once
+/// needs no announcement.
+#[test]
+fn a_call_under_way_is_announced_and_a_quick_one_is_not() {
+    for driver in DRIVERS {
+        let (go, wait_for_it) = mpsc::channel::<()>();
+        let wait_for_it = Mutex::new(wait_for_it);
+        let upstream = RecordingUpstream::start(move |request, stream| {
+            let id = request.json()["id"].clone();
+            if id == 1 {
+                let _ = wait_for_it.lock().unwrap().recv();
+            }
+            let body = json!({ "jsonrpc": "2.0", "id": id, "result": {} }).to_string();
+            write_response(stream, "200 OK", &[("Content-Type", "application/json")], body)
+                .map(|()| Next::KeepOpen)
+        });
+        let gateway = Gateway::start(&config(driver, &upstream.url(), "", ""));
+        let mut client = RawClient::connect(gateway.mcp_addr);
+        client.send(ping(1));
+        let announced = gateway.audit_until(1, |r| r["kind"] == "intent");
+        assert_eq!(announced[0]["intent"]["request_id"], 1);
+        assert!(!gateway.audit().iter().any(|r| r["kind"] == "call"), "{driver}: not ended");
+        drop(go);
+        assert_eq!(client.read_response().status(), 200);
+        const QUICK: i64 = 200;
+        for n in 2..2 + QUICK {
+            client.send(ping(n));
+            assert_eq!(client.read_response().status(), 200);
+        }
+        let calls = gateway.audit_until(1 + QUICK as usize, |r| r["kind"] == "call");
+        let ids: HashSet<_> = calls.iter().map(|r| r["request_id"].as_i64()).collect();
+        assert_eq!(ids.len() as i64, 1 + QUICK, "{driver}: each call once");
+        let hashes: HashSet<_> = calls.iter().map(|r| r["response_hash"].to_string()).collect();
+        assert_eq!(hashes.len() as i64, 1 + QUICK, "{driver}: of different answers");
+        let announced = gateway.audit().iter().filter(|r| r["kind"] == "intent").count() as i64;
+        assert!(announced < 1 + QUICK, "{driver}: calls that end at once are not announced");
+    }
+}
+
+/// `audit.enabled: false` leaves nothing behind, and says so.
+#[test]
+fn without_audit_there_is_no_evidence() {
+    let upstream = RecordingUpstream::result(json!({}));
+    let gateway = Gateway::start(&config("epoll", &upstream.url(), ", enabled: false", ""));
+    let answer = raw::exchange(gateway.mcp_addr, ping(1));
+    assert_eq!(answer.status(), 200);
+    assert!(!gateway.audit_dir.exists());
+    assert_eq!(metric(gateway.admin_addr, "tidegate_audit_enabled"), 0);
+    assert!(gateway.output().contains("CALLS LEAVE NO EVIDENCE"), "{}", gateway.output());
+}
+
 /// Names, first and last lines, numbering and rotation of segments.
 #[test]
 fn segments_are_what_shippers_expect() {

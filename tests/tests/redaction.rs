@@ -1222,8 +1222,7 @@ fn records_hold_no_finding_in_ids_or_names() {
     let params = format!(r#""name":"{secret}","arguments":{{}},"_meta":{{~"n":1}}"#);
     let body = request_body(Era::Legacy, "\"jane.doe@example.org\"", "tools/call", &params);
     line.exchange("s", &[], body.as_bytes());
-    for record in line.gateway.audit_until(2, |record| record["kind"] == "call" || record["kind"] == "intent")
-    {
+    for record in line.gateway.audit_until(1, |record| record["kind"] == "call") {
         let text = record.to_string();
         assert!(!text.contains("jane.doe") && !text.contains(&secret), "{text}");
     }

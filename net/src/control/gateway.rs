@@ -290,9 +290,7 @@ impl Control {
                     Ok(())
                 }
             }),
-            metrics: Arc::new(move || {
-                metrics.render(audit_state.counts(), audit_state.is_failing(), published.generation())
-            }),
+            metrics: Arc::new(move || metrics.render(&audit_state.state(), published.generation())),
         };
         tokio::spawn(admin::serve(listener, sources, std::future::pending()));
         Ok(Some(bound))
