@@ -156,7 +156,7 @@ pub struct TextFinding {
 /// Working memory of one thread for one engine.
 #[derive(Debug)]
 pub struct Scratch {
-    hs: HsScratch,
+    hs: Option<HsScratch>,
     caches: Vec<Option<Cache>>,
     /// For each rule: how far the current string has been searched.
     resume: Vec<usize>,
@@ -187,7 +187,8 @@ struct Keyed {
 pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
-    database: Database,
+    /// None when no rule has a trigger for it.
+    database: Option<Database>,
     /// Index of the first of the triggers written in code; smaller ones are the database's.
     first_shape: u16,
     text_rules: Vec<Vec<RuleIdx>>,
@@ -251,7 +252,7 @@ impl Engine {
     /// Working memory for one thread.
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
-            hs: HsScratch::for_database(&self.database)?,
+            hs: self.database.as_ref().map(HsScratch::for_database).transpose()?,
             caches: (0..self.rules.len() * 3).map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
         })
@@ -275,13 +276,16 @@ impl Engine {
             }
             room
         };
-        let flow = hs::scan(&self.database, &mut scratch.hs, padded, len, |id, end| {
-            if push(id as u16, end) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
-        debug_assert!(flow.is_ok(), "{flow:?}");
-        if flow != Ok(ControlFlow::Continue(())) {
-            return Err(Flood);
+        if let Some(database) = &self.database {
+            let Some(hs) = &mut scratch.hs else { return Err(Flood) };
+            let flow = hs::scan(database, hs, padded, len, |id, end| {
+                if push(id as u16, end) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
+            debug_assert!(flow.is_ok(), "{flow:?}");
+            if flow != Ok(ControlFlow::Continue(())) {
+                return Err(Flood);
+            }
         }
         if !digits::shapes(&padded[..len], &mut |shape, end| {
             push(self.first_shape + shape as u16, end as u32)
@@ -442,7 +446,7 @@ impl Engine {
 
     /// Number of triggers, and bytes of their compiled form.
     pub fn trigger_stats(&self) -> (usize, usize) {
-        (self.text_rules.len(), self.database.size_bytes())
+        (self.text_rules.len(), self.database.as_ref().map_or(0, Database::size_bytes))
     }
 
     fn check_examples(&self, from: usize, errors: &mut Vec<EngineError>) {
@@ -665,7 +669,9 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
         .enumerate()
         .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
         .collect();
-    match Database::compile(&expressions) {
+    // Hyperscan compiles no empty set.
+    let database = (!expressions.is_empty()).then(|| Database::compile(&expressions)).transpose();
+    match database {
         Ok(database) => Some(Engine {
             rules,
             exact,

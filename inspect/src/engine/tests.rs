@@ -338,3 +338,21 @@ fn dearest_triggers() {
         left.retain(|j| *j != i);
     }
 }
+
+/// An operator may have only a few rules, or none.
+#[test]
+fn any_rules_may_be_disabled() {
+    let all: Vec<String> = engine().rules().iter().map(|r| r.id.clone()).collect();
+    for left in [None, Some("credit-card"), Some("email")] {
+        let disabled: Vec<String> = all.iter().filter(|id| Some(id.as_str()) != left).cloned().collect();
+        let engine = Engine::build(&[], &disabled).expect("any set of rules");
+        let mut scratch = engine.new_scratch().expect("scratch");
+        let found =
+            engine.scan_text(&mut scratch, "a 4111 1111 1111 1111 jane.doe@example.org", &Context::default());
+        assert_eq!(
+            (engine.rules().len(), found.len()),
+            (left.iter().count(), left.iter().count()),
+            "{left:?}"
+        );
+    }
+}
