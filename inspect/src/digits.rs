@@ -53,6 +53,9 @@ const BLOCK: usize = 32;
 /// Digits in two neighbouring blocks that make them worth a look: every shape walked for has as many within 33.
 const DENSE_MIN: u8 = 8;
 
+/// And that may hold an address in dotted form.
+const DOTTED_MIN: u8 = 4;
+
 /// Bytes added after a dense part, so that groups at its end are complete.
 const MARGIN: usize = 32;
 
@@ -402,28 +405,34 @@ enum Zone {
 /// Calls `visit(zone, start, end)` for each such part of `text`; those of one kind are in order and do not touch.
 fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool {
     let (mut dense, mut colons, mut dotted) = (None, None, None);
-    let (mut digits_before, mut dots_before) = (0u8, 0u8);
+    let mut digits_before = 0u8;
     for (i, block) in text.chunks(BLOCK).enumerate() {
-        let (digits, dots) = (count(block, |b| b.is_ascii_digit()), count(block, |b| b == b'.'));
+        let digits = count(block, |b| b.is_ascii_digit());
+        let both = digits_before + digits;
+        digits_before = digits;
+        if both < DOTTED_MIN {
+            continue; // most of most texts
+        }
         let pair = i.saturating_sub(1) * BLOCK;
         let end = i * BLOCK + block.len();
         let padded = (end + MARGIN).min(text.len());
         let mut go_on = true;
-        if digits_before + digits >= DENSE_MIN {
+        let count_both =
+            |of: u8| text[pair..end].chunks(BLOCK).map(|b| count(b, |byte| byte == of)).sum::<u8>();
+        if both >= DENSE_MIN {
             go_on = extend(&mut dense, pair, padded, |a, b| visit(Zone::Dense, a, b));
-            if count(&text[pair..end], |b| b == b':') >= 4 {
+            if count_both(b':') >= 4 {
                 go_on &= extend(&mut colons, pair.saturating_sub(MARGIN), padded, |a, b| {
                     visit(Zone::Colons, a, b)
                 });
             }
         }
-        if dots_before + dots >= 3 && digits_before + digits >= 4 {
+        if count_both(b'.') >= 3 {
             go_on &= extend(&mut dotted, pair, padded, |a, b| visit(Zone::Dotted, a, b));
         }
         if !go_on {
             return false;
         }
-        (digits_before, dots_before) = (digits, dots);
     }
     [(Zone::Dense, dense), (Zone::Colons, colons), (Zone::Dotted, dotted)]
         .into_iter()
