@@ -3,6 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use tidegate_bench::call::{Call, Worker};
 use tidegate_bench::{Content, Direction, sample};
 use tidegate_core::audit::{CallRecord, Hash, Position, finish};
 use tidegate_core::config::{Actions, Mode};
@@ -12,6 +13,7 @@ use tidegate_core::json::{Doc, JsonLimits, Parser};
 use tidegate_core::jsonrpc::{McpHeaders, client_message};
 use tidegate_inspect::Engine;
 use tidegate_inspect::message::{Inspector, Plan, Verdict};
+use tidegate_net::sha256;
 
 const SIZES: [usize; 4] = [256, 1 << 10, 16 << 10, 1 << 20];
 
@@ -44,12 +46,12 @@ fn json(c: &mut Criterion) {
         }
     }
     group.finish();
-    let request = sample(Direction::Request, Content::Prose, 256, false).json;
+    let request = sample(Direction::Request, Content::Prose, 1 << 10, false).json;
     parser.parse(request.as_bytes(), &mut doc).expect("a valid sample");
     let headers =
-        McpHeaders { version: Some(b"2026-07-28"), method: Some(b"tools/call"), name: Some(b"search") };
+        McpHeaders { version: Some(b"2026-07-28"), method: Some(b"tools/call"), name: Some(b"lookup") };
     c.bench_function("envelope", |b| {
-        b.iter(|| black_box(client_message(black_box(&doc), &headers, 256)).is_ok())
+        b.iter(|| assert!(client_message(black_box(&doc), &headers, 256).is_ok()));
     });
 }
 
@@ -113,5 +115,51 @@ fn audit(c: &mut Criterion) {
     });
 }
 
-criterion_group!(stages, http_head, json, inspect, audit);
+/// What the audit writer does with the payloads of a batch, beside what one after another would cost.
+fn hash(c: &mut Criterion) {
+    const BATCH: usize = 128;
+    let mut group = c.benchmark_group("audit_hash");
+    for size in [256, 1 << 10, 16 << 10] {
+        let payloads: Vec<String> =
+            (0..BATCH).map(|_| sample(Direction::Response, Content::Rows, size, false).json).collect();
+        let payloads: Vec<&[u8]> = payloads.iter().map(String::as_bytes).collect();
+        let expected = sha256::one(payloads[0]);
+        group.throughput(Throughput::Bytes((BATCH * size) as u64));
+        let mut out = Vec::new();
+        group.bench_function(BenchmarkId::new("batch", size), |b| {
+            b.iter(|| {
+                sha256::each(black_box(&payloads), &mut out);
+                assert_eq!((out.len(), out[BATCH - 1]), (BATCH, expected));
+            });
+        });
+        group.bench_function(BenchmarkId::new("one_by_one", size), |b| {
+            b.iter(|| {
+                for payload in black_box(&payloads) {
+                    assert_eq!(sha256::one(payload), expected);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Everything the gateway does with the bytes of a call, without sockets. There is no policy yet.
+fn call(c: &mut Criterion) {
+    let engine = Engine::builtin().expect("the built-in rules");
+    let mut worker = Worker::new(&engine);
+    let mut group = c.benchmark_group("call");
+    for planted in [false, true] {
+        for size in [1 << 10, 16 << 10, 128 << 10] {
+            let call = Call::new(size, planted);
+            group.throughput(Throughput::Bytes(size as u64));
+            let name = if planted { "planted" } else { "clean" };
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| assert_eq!(worker.carry(black_box(&call)).to_client == size, !planted));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(stages, http_head, json, inspect, audit, hash, call);
 criterion_main!(stages);
