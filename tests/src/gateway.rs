@@ -83,7 +83,10 @@ impl Gateway {
     #[track_caller]
     pub fn reload(&mut self, yaml: &str) {
         let path = self.dir.join("tidegate.yaml");
-        fs::write(path, expanded(yaml, self.dir.path())).expect("the config can be written");
+        // Whole or not at all: the gateway watches the file, and a slow machine may look between the two steps of a write.
+        let next = self.dir.join("tidegate.yaml.next");
+        fs::write(&next, expanded(yaml, self.dir.path())).expect("the config can be written");
+        fs::rename(&next, &path).expect("the config can be replaced");
         self.process.as_mut().expect("the gateway runs").signal(libc::SIGHUP);
     }
 
