@@ -566,10 +566,12 @@ impl Inspector {
     /// Adds to `self.found` every place where a removed value still stands in a decoded string or number. One pass over
     /// the text for all values; too many copies are a flood.
     fn find_copies(&mut self, engine: &Engine, plan: &Plan, doc: &Doc, removed: &[(String, RuleIdx)]) {
-        let values: Vec<&(String, RuleIdx)> =
+        let mut values: Vec<&(String, RuleIdx)> =
             removed.iter().filter(|(v, _)| v.len() >= COPY_BYTES_MIN).collect();
+        values.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        values.dedup_by(|a, b| a.0 == b.0);
         let text = &doc.padded()[..doc.wire_len()];
-        let Some(places) = places_of(text, &values, plan.findings_max) else {
+        let Some(places) = places_of(text, &values, HITS_MAX) else {
             self.flood = true; // too many
             return;
         };
@@ -592,6 +594,10 @@ impl Inspector {
                 let (start, end) = (at - start, at - start + value.len());
                 let finding = TextFinding { rule: *rule, start, end, confidence: Confidence::High };
                 copies.push(InTok { tok, finding });
+                if copies.len() > plan.findings_max {
+                    self.flood = true;
+                    return;
+                }
             }
         }
         if !copies.is_empty() {

@@ -33,6 +33,8 @@ const IDLE_REST: Duration = Duration::from_millis(5);
 const BUSY_REST: Duration = Duration::from_micros(500);
 /// Batches taken from a ring one after another to empty it: each is what came while the one before was written.
 const EMPTYING_ROUNDS: u32 = 3;
+/// A ring smaller than this could fill up within [`IDLE_REST`].
+const SMALL_RING_BYTES: u64 = 4 << 20;
 /// After a disk error the next attempt comes this much later.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Most bytes taken from one ring at a time.
@@ -230,7 +232,8 @@ fn run(config: &AuditConfig, streams: &mut [Stream], shared: &Shared) {
     if config.durability == Durability::Async {
         crate::rt::lower_priority(); // nobody waits for it
     }
-    let rest = if config.durability == Durability::Async { IDLE_REST } else { BUSY_REST };
+    let small = config.ring_bytes < SMALL_RING_BYTES;
+    let rest = if config.durability == Durability::Async && !small { IDLE_REST } else { BUSY_REST };
     let mut last_sync = Instant::now();
     loop {
         let stopping = shared.stop.load(Ordering::Acquire);
@@ -326,7 +329,7 @@ impl Stream {
             unsynced: Vec::new(),
             unsynced_lines: 0,
             taken: 0,
-            batch: batch::Lines::default(),
+            batch: batch::Lines::new(config.durability == Durability::Strict),
             batch_was_full: false,
             retry_at: None,
         }
@@ -376,11 +379,12 @@ impl Stream {
         }
         let at = self.position();
         let Stream { consumer, pending, seq, pending_lines, batch, batch_was_full, .. } = self;
+        let capacity = consumer.capacity();
         self.taken = consumer.drain(BATCH_BYTES, |records| {
             let added = batch.append(records, at.borrow(), pending);
             *seq += added;
             *pending_lines += added;
-            *batch_was_full = records.iter().map(|r| r.len()).sum::<usize>() >= BATCH_BYTES;
+            *batch_was_full = records.iter().map(|r| r.len()).sum::<usize>() >= BATCH_BYTES.min(capacity / 4);
         });
         let n = self.pending_lines;
         if self.write_pending(shared) { n } else { 0 }

@@ -144,6 +144,11 @@ impl Producer {
 }
 
 impl Consumer {
+    /// Bytes the ring holds.
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity()
+    }
+
     /// Hands the waiting records to `f`, oldest first, as many as make `bytes_max` bytes. Returns the position behind the
     /// last one: what [`Producer::push`] returned for it.
     pub fn drain(&mut self, bytes_max: usize, f: impl FnOnce(&[&[u8]])) -> u64 {

@@ -63,7 +63,7 @@ pub struct Conn {
     charge: Option<Charge>,
     /// Buffer for answers, kept between requests.
     pub out: Vec<u8>,
-    /// Head of the current answer, kept between requests.
+    /// Head of the last whole answer: its memory serves the next one.
     pub answer: ResponseHead,
 }
 

@@ -3,7 +3,7 @@
 use crate::audit::{Entry, Full, Kind};
 use crate::sha256;
 use crate::snapshot::Server;
-use crate::worker::Ctx;
+use crate::worker::{Charge, Ctx, charge};
 use ring::digest;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,8 +33,10 @@ enum Answer {
     Hashed(Box<digest::Context>),
 }
 
-/// Largest message that is kept until its record is made, for each direction of a call.
+/// Largest payload that is kept until its record is made, for each direction of a call.
 const KEPT_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a kept payload that need no reservation.
+const UNCHARGED_BYTES: usize = 64 << 10;
 
 /// One request.
 pub struct Exchange {
@@ -69,6 +71,7 @@ pub struct Exchange {
     args: Vec<u8>,
     args_hash: Hash,
     answer: Answer,
+    kept: Option<Charge>,
     /// Everything found, both directions.
     pub report: Report,
     decision: Decision,
@@ -115,6 +118,7 @@ impl Exchange {
             args: Vec::new(),
             args_hash: Hash::None,
             answer: Answer::None,
+            kept: None,
             report: Report::default(),
             decision: Decision::Allow,
             reason: None,
@@ -192,18 +196,34 @@ impl Exchange {
     }
 
     /// Takes the arguments, as they came from the client.
-    pub fn arguments(&mut self, ctx: &Ctx, wire: &[u8]) {
-        let mut sink = ctx.audit.borrow_mut();
-        if sink.takes_aside(wire.len()) {
+    pub fn arguments(&mut self, ctx: &Rc<Ctx>, wire: &[u8]) {
+        let (is_on, takes) = {
+            let mut sink = ctx.audit.borrow_mut();
+            (sink.is_on(), sink.takes_aside(wire.len()))
+        };
+        if takes && self.may_keep(ctx, wire.len()) {
             self.args = wire.to_vec();
             self.args_hash = Hash::Later;
-        } else if sink.is_on() {
+        } else if is_on {
             self.args_hash = Hash::Is(sha256::one(wire));
         }
     }
 
+    /// Reserves the memory of one more kept payload, where it is large.
+    fn may_keep(&mut self, ctx: &Rc<Ctx>, bytes: usize) -> bool {
+        let all = bytes + self.args.len();
+        bytes <= KEPT_BYTES_MAX && (all <= UNCHARGED_BYTES || charge(&mut self.kept, ctx, all).is_ok())
+    }
+
+    /// Hashes the arguments here: nothing is kept for the audit writer.
+    pub fn hash_arguments(&mut self) {
+        if self.args_hash == Hash::Later {
+            self.args_hash = Hash::Is(sha256::one(&std::mem::take(&mut self.args)));
+        }
+    }
+
     /// Takes a message of the answer, as it came from the server.
-    pub fn answer_bytes(&mut self, ctx: &Ctx, wire: &[u8]) {
+    pub fn answer_bytes(&mut self, ctx: &Rc<Ctx>, wire: &[u8]) {
         self.messages += 1;
         if !ctx.audit.borrow().is_on() {
             return;
@@ -213,8 +233,10 @@ impl Exchange {
             context.update(first);
             context
         };
+        let first = matches!(self.answer, Answer::None);
+        let keep = first && self.may_keep(ctx, wire.len());
         match &mut self.answer {
-            Answer::None if wire.len() <= KEPT_BYTES_MAX => self.answer = Answer::Kept(wire.to_vec()),
+            Answer::None if keep => self.answer = Answer::Kept(wire.to_vec()),
             Answer::None => self.answer = Answer::Hashed(begin(wire)),
             Answer::Kept(first) => {
                 let mut context = begin(first);
@@ -241,11 +263,14 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Reason::AuditUnavailable`].
-    pub async fn intent(&self, ctx: &Ctx) -> Result<(), Reason> {
+    pub async fn intent(&mut self, ctx: &Ctx) -> Result<(), Reason> {
         let durability = {
             let mut sink = ctx.audit.borrow_mut();
             if !sink.is_on() {
                 return Ok(());
+            }
+            if !sink.takes_aside(self.args.len()) {
+                self.hash_arguments();
             }
             let mut text = ctx.record.borrow_mut();
             let gaps = self.with_record(|r| r.encode_intent(&mut text));
@@ -283,21 +308,32 @@ impl Exchange {
         if !ctx.audit.borrow().is_on() {
             return Ok(());
         }
-        let (response_hash, answer) = self.answer_hash(ctx);
+        let (mut response_hash, mut answer) = self.answer_hash(ctx);
+        if !ctx.audit.borrow_mut().takes_aside(self.args.len()) {
+            self.hash_arguments();
+        }
         let mut text = std::mem::take(&mut *ctx.record.borrow_mut());
-        let gaps = self.with_record(|mut r| {
-            r.response_hash = response_hash;
-            r.latency_us = total.as_micros() as u64;
-            r.gateway_us = gateway.as_micros() as u64;
-            r.encode(&mut text)
-        });
         let position = loop {
+            let gaps = self.with_record(|mut r| {
+                r.response_hash = response_hash;
+                r.latency_us = total.as_micros() as u64;
+                r.gateway_us = gateway.as_micros() as u64;
+                r.encode(&mut text)
+            });
             let pushed = ctx.audit.borrow_mut().push(&self.entry(Kind::Call, &text, gaps, &answer));
             match pushed {
                 Ok(position) => break position,
-                Err(Full) => crate::rt::sleep(Duration::from_millis(5)).await,
+                Err(Full) => {
+                    // What waits for room is the record alone.
+                    self.hash_arguments();
+                    if response_hash == Hash::Later {
+                        response_hash = Hash::Is(sha256::one(&std::mem::take(&mut answer)));
+                    }
+                    crate::rt::sleep(Duration::from_millis(5)).await;
+                }
             }
         };
+        self.kept = None;
         *ctx.record.borrow_mut() = text;
         let wait = ctx.audit.borrow().durability() != Durability::Async;
         if wait { ctx.durable(position).await } else { Ok(()) }

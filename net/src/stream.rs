@@ -26,7 +26,7 @@ use tidegate_inspect::message::Verdict;
 const CHUNK_PREFIX: usize = 10;
 
 /// An empty buffer larger than this is given back while the stream waits.
-const KEPT_BUFFER_BYTES: usize = 4 << 10;
+const KEPT_BUFFER_BYTES: usize = 8 << 10;
 
 /// Bytes of a stream read at a time.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -164,6 +164,7 @@ async fn events(
     let listening = conn.head.method == Method::Get || x.method.is_some_and(|m| m.is_listen());
     if listening {
         source.upstream.ends_with_drain();
+        x.hash_arguments(); // it may last for days
     }
     let (mut buf, mut charged) = (Vec::new(), None);
     let mut read_bytes = READ_BYTES_MIN;
@@ -190,6 +191,7 @@ async fn events(
         buf.drain(..at);
         flush(conn, x, r).await;
         r.out.clear();
+        r.data.clear();
         for kept in [&mut buf, &mut r.data, &mut r.out, &mut source.upstream.buf] {
             if kept.is_empty() && kept.capacity() > KEPT_BUFFER_BYTES {
                 *kept = Vec::new();

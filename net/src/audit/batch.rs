@@ -78,13 +78,18 @@ impl<'a> Entry<'a> {
 }
 
 /// Memory for making lines, kept between batches.
-#[derive(Default)]
 pub struct Lines {
+    every_intent: bool,
     ended: Vec<u64>,
     digests: Vec<Digest>,
 }
 
 impl Lines {
+    /// With `every_intent` none is left out.
+    pub fn new(every_intent: bool) -> Lines {
+        Lines { every_intent, ended: Vec::new(), digests: Vec::new() }
+    }
+
     /// Appends the lines of `records`, numbered from `at` on, to `out`; returns how many. An intent whose call has ended
     /// within the same batch makes no line: neither is on disk yet, and the call's record says everything.
     pub fn append(&mut self, records: &[&[u8]], at: Position<'_>, out: &mut Vec<u8>) -> u64 {
@@ -92,7 +97,8 @@ impl Lines {
         self.ended.clear();
         self.ended.extend(entries.iter().filter(|e| e.kind == Kind::Call).map(|e| e.call));
         self.ended.sort_unstable();
-        entries.retain(|e| e.kind == Kind::Call || self.ended.binary_search(&e.call).is_err());
+        let every = self.every_intent;
+        entries.retain(|e| every || e.kind == Kind::Call || self.ended.binary_search(&e.call).is_err());
         let mut payloads = Vec::with_capacity(2 * entries.len());
         for e in &entries {
             payloads.extend(e.gaps.args.map(|_| e.args));
@@ -133,10 +139,14 @@ mod tests {
     }
 
     fn lines(entries: &[Vec<u8>]) -> Vec<serde_json::Value> {
+        lines_of(&mut Lines::new(false), entries)
+    }
+
+    fn lines_of(writer: &mut Lines, entries: &[Vec<u8>]) -> Vec<serde_json::Value> {
         let records: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
         let mut out = Vec::new();
         let at = Position { boot: "b00t", core: 2, seq: 10 };
-        let n = Lines::default().append(&records, at, &mut out);
+        let n = writer.append(&records, at, &mut out);
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines.len() as u64, n);
@@ -171,6 +181,7 @@ mod tests {
         let kinds: Vec<_> = got.iter().map(|l| l["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["intent", "call"]);
         assert_eq!(got[0]["intent"]["args_hash"], digest("b"));
+        assert_eq!(lines_of(&mut Lines::new(true), &batch).len(), 3, "where every intent is wanted");
         assert_eq!((got[1]["args_hash"].as_str(), &got[1]["seq"]), (Some(digest("a").as_str()), &11.into()));
     }
 
