@@ -406,6 +406,7 @@ enum Zone {
 fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool {
     let (mut dense, mut colons, mut dotted) = (None, None, None);
     let mut digits_before = 0u8;
+    let (mut dots, mut signs) = (Neighbours::of(b'.'), Neighbours::of(b':'));
     for (i, block) in text.chunks(BLOCK).enumerate() {
         let digits = count(block, |b| b.is_ascii_digit());
         let both = digits_before + digits;
@@ -417,17 +418,15 @@ fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool
         let end = i * BLOCK + block.len();
         let padded = (end + MARGIN).min(text.len());
         let mut go_on = true;
-        let count_both =
-            |of: u8| text[pair..end].chunks(BLOCK).map(|b| count(b, |byte| byte == of)).sum::<u8>();
         if both >= DENSE_MIN {
             go_on = extend(&mut dense, pair, padded, |a, b| visit(Zone::Dense, a, b));
-            if count_both(b':') >= 4 {
+            if signs.both(text, i) >= 4 {
                 go_on &= extend(&mut colons, pair.saturating_sub(MARGIN), padded, |a, b| {
                     visit(Zone::Colons, a, b)
                 });
             }
         }
-        if count_both(b'.') >= 3 {
+        if dots.both(text, i) >= 3 {
             go_on &= extend(&mut dotted, pair, padded, |a, b| visit(Zone::Dotted, a, b));
         }
         if !go_on {
@@ -437,6 +436,36 @@ fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool
     [(Zone::Dense, dense), (Zone::Colons, colons), (Zone::Dotted, dotted)]
         .into_iter()
         .all(|(zone, part)| part.is_none_or(|(a, b)| visit(zone, a, b)))
+}
+
+/// Counts a byte in two neighbouring blocks, each block once where it is asked for one after another.
+struct Neighbours {
+    of: u8,
+    /// The last block counted, and how many there were.
+    last: Option<(usize, u8)>,
+}
+
+impl Neighbours {
+    fn of(of: u8) -> Neighbours {
+        Neighbours { of, last: None }
+    }
+
+    /// In block `i` of `text` and the one before it.
+    fn both(&mut self, text: &[u8], i: usize) -> u8 {
+        let of = self.of;
+        let in_block = |i: usize| {
+            let rest = &text[i * BLOCK..];
+            count(&rest[..rest.len().min(BLOCK)], |b| b == of)
+        };
+        let before = match (i.checked_sub(1), self.last) {
+            (None, _) => 0,
+            (Some(j), Some((counted, n))) if counted == j => n,
+            (Some(j), _) => in_block(j),
+        };
+        let here = in_block(i);
+        self.last = Some((i, here));
+        before + here
+    }
 }
 
 /// Joins `start..end` to `zone`, or hands that out and begins a new one.

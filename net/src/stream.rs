@@ -29,7 +29,7 @@ const CHUNK_PREFIX: usize = 10;
 const KEPT_BUFFER_BYTES: usize = 8 << 10;
 
 /// Bytes of a stream read at a time.
-const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MIN: usize = 2 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
 
 /// An incomplete event larger than this counts against the memory of all.
