@@ -265,8 +265,7 @@ impl KeyCheck<'_> {
 
     fn duplicate_of_few(&self, toks: &[Tok], object: u32) -> bool {
         let mut seen = [(0u64, 0u32); PAIRWISE_KEYS_MAX];
-        let mut n = 0;
-        for (key, _) in members(toks, object) {
+        for (n, (key, _)) in members(toks, object).enumerate() {
             let t = &toks[key as usize];
             let prefix = self.prefix(t);
             for &(p, other) in &seen[..n] {
@@ -277,7 +276,6 @@ impl KeyCheck<'_> {
             }
             let Some(place) = seen.get_mut(n) else { return true };
             *place = (prefix, key);
-            n += 1;
         }
         false
     }

@@ -96,7 +96,7 @@ impl Sink {
     pub fn intent(&mut self, entry: &Entry<'_>) -> Result<u64, Full> {
         if let Some(producer) = &mut self.producer {
             let (used, capacity) = producer.fill();
-            if used + entry.len() as u64 > capacity - capacity * RESERVE_PERCENT / 100 {
+            if used + entry.bytes() as u64 > capacity - capacity * RESERVE_PERCENT / 100 {
                 return Err(Full);
             }
         }

@@ -36,7 +36,7 @@ const NO_GAP: u32 = u32::MAX;
 
 impl<'a> Entry<'a> {
     /// Bytes in the ring.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         HEADER + self.args.len() + self.answer.len() + self.text.len()
     }
 
@@ -134,7 +134,7 @@ mod tests {
         let (args, answer) = (args.as_bytes(), answer.as_bytes());
         let entry = Entry { kind, call, text: &text, gaps, args, answer };
         let bytes = [&entry.header()[..], args, answer, &text].concat();
-        assert_eq!(bytes.len(), entry.len());
+        assert_eq!(bytes.len(), entry.bytes());
         bytes
     }
 
