@@ -24,8 +24,6 @@ const READ_BYTES: usize = 16 << 10;
 const FIRST_READ_BYTES: usize = 2 << 10;
 /// A buffer larger than this is given back when a request is over: what waits for the next one should cost little.
 const KEPT_BUFFER_BYTES: usize = 4 << 10;
-/// Bytes of a body that need no reservation.
-const UNCHARGED_BYTES: usize = 64 << 10;
 /// Most bytes thrown away of a request that was refused before its end, so that the client can read the answer.
 const LINGER_BYTES: usize = 4 << 20;
 /// And for how long.
@@ -188,20 +186,13 @@ impl Conn {
             }
             // Grows with what has come, not with what was announced.
             let want = READ_BYTES.max(self.buf.len().min(1 << 20));
-            self.charge_for(self.buf.len() + READ_BYTES)?;
+            charge(&mut self.charge, &self.ctx, self.buf.len() + READ_BYTES)?;
             match self.read_more(want).await {
                 Ok(true) => {}
                 _ if self.guard.expired() => return Err(Reason::BodyTimeout),
                 _ => return Err(Reason::ClientGone),
             }
         }
-    }
-
-    fn charge_for(&mut self, bytes: usize) -> Result<(), Reason> {
-        if bytes <= UNCHARGED_BYTES {
-            return Ok(());
-        }
-        charge(&mut self.charge, &self.ctx, bytes)
     }
 
     async fn read_more(&mut self, want: usize) -> io::Result<bool> {

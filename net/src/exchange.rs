@@ -35,8 +35,6 @@ enum Answer {
 
 /// Largest payload that is kept until its record is made, for each direction of a call.
 const KEPT_BYTES_MAX: usize = 256 << 10;
-/// Bytes of a kept payload that need no reservation.
-const UNCHARGED_BYTES: usize = 64 << 10;
 
 /// One request.
 pub struct Exchange {
@@ -209,10 +207,10 @@ impl Exchange {
         }
     }
 
-    /// Reserves the memory of one more kept payload, where it is large.
+    /// Reserves the memory of one more kept payload.
     fn may_keep(&mut self, ctx: &Rc<Ctx>, bytes: usize) -> bool {
         let all = bytes + self.args.len();
-        bytes <= KEPT_BYTES_MAX && (all <= UNCHARGED_BYTES || charge(&mut self.kept, ctx, all).is_ok())
+        bytes <= KEPT_BYTES_MAX && charge(&mut self.kept, ctx, all).is_ok()
     }
 
     /// Hashes the arguments here: nothing is kept for the audit writer.

@@ -32,9 +32,6 @@ const KEPT_BUFFER_BYTES: usize = 8 << 10;
 const READ_BYTES_MIN: usize = 2 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// An incomplete event larger than this counts against the memory of all.
-const CHARGED_BYTES: usize = 64 << 10;
-
 /// How the bytes of the stream are delimited by the server.
 enum Framing {
     Chunked(Box<Decoder>),
@@ -201,9 +198,7 @@ async fn events(
         if buf.len() > limits.sse_event_bytes_max as usize {
             return Err(Reason::UpstreamTooLarge);
         }
-        if buf.len() > CHARGED_BYTES {
-            charge(&mut charged, ctx, 2 * buf.len())?; // the event and its data
-        }
+        charge(&mut charged, ctx, 2 * buf.len())?; // an incomplete event and its data
         // A client of the older era may come back for the rest where the server can replay it; otherwise the server is
         // heard to the end, because hanging up does not cancel there.
         if r.client_gone && (x.era == Some(Era::Modern) || conn.head.method == Method::Get || r.resumable) {

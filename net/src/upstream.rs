@@ -20,8 +20,6 @@ use tidegate_core::reason::Reason;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
-/// Bytes of an answer that need no reservation.
-const UNCHARGED_BYTES: usize = 64 << 10;
 
 enum ReadHalf {
     Tcp(TcpRead),
@@ -288,9 +286,7 @@ impl Upstream {
                 Step::Message(m) => return Ok(m),
                 Step::Head | Step::More => {}
             }
-            if self.buf.len() > UNCHARGED_BYTES {
-                charge(&mut self.charge, ctx, self.buf.len())?;
-            }
+            charge(&mut self.charge, ctx, self.buf.len())?;
             let want = READ_BYTES.max(self.buf.len().min(1 << 20)); // grows with the answer: few calls for large ones
             if !self.read_more(client, want).await? {
                 return reader.finish(&self.buf).ok_or(Reason::UpstreamClosed);

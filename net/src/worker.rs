@@ -256,12 +256,16 @@ impl Charge {
     }
 }
 
-/// Makes `slot` hold a reservation of at least `bytes`.
+/// What one holder may use without a reservation, in bytes: usual messages are not counted one by one.
+const UNCHARGED_BYTES: usize = 64 << 10;
+
+/// Makes `slot` hold a reservation of at least `bytes`, where that is more than a usual message takes.
 ///
 /// # Errors
 /// As [`Ctx::charge`].
 pub fn charge(slot: &mut Option<Charge>, ctx: &Rc<Ctx>, bytes: usize) -> Result<(), Reason> {
     match slot {
+        _ if bytes <= UNCHARGED_BYTES => Ok(()),
         Some(charge) => charge.grow(bytes),
         None => ctx.charge(bytes).map(|c| *slot = Some(c)),
     }
