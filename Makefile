@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help packages test-packages build run test lint bench-setup bench bench-growth bench-micro fuzz deny clean
+.PHONY: help packages test-packages build run test lint eval bench-setup bench bench-growth bench-micro fuzz deny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ test: test-packages lint ## everything CI checks
 	$(CARGO) test --workspace --locked
 	python3 -B -m unittest discover --quiet -s bench
 	python3 -B bench/instructions.py
+
+eval: build ## what inspection finds, misses and wrongly flags on the labelled sets; one table
+	python3 -B bench/eval.py $(EVAL_ARGS)
 
 bench-micro: packages ## criterion benchmarks of the stages
 	$(CARGO) bench --locked -p tidegate-bench
