@@ -310,6 +310,25 @@ fn members(toks: &[Tok], object: TokIdx) -> impl Iterator<Item = (TokIdx, TokIdx
 }
 
 impl Doc {
+    /// A document of one string: `text`, which is not JSON, as if it had been decoded from it. Its bytes stand one byte
+    /// further than in `text`. For a text over [`TEXT_BYTES_MAX`] the document is empty.
+    pub fn of_text(text: &str) -> Doc {
+        let mut doc = Doc::default();
+        if text.len() > TEXT_BYTES_MAX {
+            return doc;
+        }
+        doc.text.reserve(text.len() + 2 + PADDING);
+        doc.text.push(b'"');
+        doc.text.extend_from_slice(text.as_bytes());
+        doc.text.push(b'"');
+        doc.wire_len = doc.text.len();
+        doc.text.resize(doc.wire_len + PADDING, 0);
+        let (end, len) = (doc.wire_len as u32, text.len() as u32);
+        doc.toks.push(Tok { kind: Kind::String, escaped: true, start: 0, end, len, next: 1 });
+        doc.has_escapes = true;
+        doc
+    }
+
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         self.text.capacity() + self.toks.capacity() * size_of::<Tok>()

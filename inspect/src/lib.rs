@@ -4,6 +4,7 @@
 //! configuration's own); [`Engine::triggers`] is the cheap first look, [`Engine::confirm`] the exact second one.
 //! This crate does no I/O and has no clock; it knows `core`'s configuration types and nothing of `net`.
 
+mod decode;
 mod digits;
 mod engine;
 mod hs;
@@ -13,6 +14,7 @@ mod rules;
 mod trigger;
 mod validate;
 
+pub use decode::Bounds;
 pub use engine::{
     Confirmed, Context, Engine, EngineError, Flood, Hit, Hits, Match, RuleIdx, SCAN_PADDING, Scratch,
     TextFinding, TriggerIdx,

@@ -9,6 +9,7 @@
 //! Not looked at: what the protocol needs unchanged (`jsonrpc`, `id`, `method`, `requestState`, cursors, task ids,
 //! progress tokens, protocol versions).
 
+use crate::decode::{Bounds, Joins, Trust, Views};
 use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 use std::ops::Range;
 use tidegate_core::config::{Actions, Mode};
@@ -149,10 +150,20 @@ pub struct Inspector {
     open: Vec<Open>,
     parser: Parser,
     /// Documents and hits for JSON in strings, one for each level, kept.
-    levels: Vec<(Doc, Hits)>,
+    levels: Vec<Level>,
+    /// What the message's strings say once decoded.
+    views: Views,
+    bounds: Bounds,
     scanned: usize,
     flood: bool,
     protocol: bool,
+}
+
+/// Memory for the JSON in a string.
+struct Level {
+    doc: Doc,
+    hits: Hits,
+    views: Views,
 }
 
 /// A container that encloses the current token.
@@ -175,6 +186,8 @@ impl Inspector {
             open: Vec::new(),
             parser: Parser::new(limits),
             levels: Vec::new(),
+            views: Views::default(),
+            bounds: Bounds::default(),
             scanned: 0,
             flood: false,
             protocol: true,
@@ -188,8 +201,8 @@ impl Inspector {
 
     /// Bytes of memory held beyond what any message needs.
     pub fn memory(&self) -> usize {
-        let levels: usize = self.levels.iter().map(|(doc, _)| doc.memory()).sum();
-        levels + self.parser.memory() + self.hits.capacity() * size_of::<Hit>()
+        let levels: usize = self.levels.iter().map(|l| l.doc.memory() + l.views.memory()).sum();
+        levels + self.views.memory() + self.parser.memory() + self.hits.capacity() * size_of::<Hit>()
     }
 
     /// Begins with a new message.
@@ -217,7 +230,11 @@ impl Inspector {
             return true;
         }
         self.scanned = to;
-        to == doc.wire_len()
+        let done = to == doc.wire_len();
+        if done {
+            self.views.of(doc, &self.bounds, self.joins(doc));
+        }
+        done
     }
 
     /// Stage 2 and the verdict. `wire` is what `doc` was parsed from; `out` receives the redacted text when the verdict
@@ -239,7 +256,7 @@ impl Inspector {
             report.count("FLOOD");
             return report;
         }
-        if self.hits.is_empty() && !nests(doc) {
+        if self.hits.is_empty() && self.views.is_empty() && !self.views.beyond && !nests(doc) {
             return report;
         }
         self.find(engine, scratch, plan, doc);
@@ -326,12 +343,74 @@ impl Inspector {
     /// Fills `self.found` from `self.hits`, in document order, without overlaps, without rules that are off.
     fn find(&mut self, engine: &Engine, scratch: &mut Scratch, plan: &Plan, doc: &Doc) {
         let hits = std::mem::take(&mut self.hits);
+        let views = std::mem::take(&mut self.views);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         self.find_in(engine, scratch, doc, &hits, 0, &mut found);
+        self.find_decoded(engine, scratch, doc, &views, 0, &mut found);
         resolve(engine, plan, &mut found, &mut self.text);
         self.found = found;
+        self.views = views;
         self.hits = hits;
+    }
+
+    /// Which containers may hide a value in pieces: a caller's arguments, and documents that are no messages.
+    fn joins(&self, doc: &Doc) -> Joins {
+        let calls =
+            doc.toks().first().is_some_and(|t| t.kind == Kind::Object) && doc.get(0, b"params").is_some();
+        if calls || !self.protocol { Joins::All } else { Joins::Blocks }
+    }
+
+    /// Finds in the views of `doc`, which are scanned here, and adds what that means for its strings.
+    fn find_decoded(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        doc: &Doc,
+        views: &Views,
+        depth: usize,
+        out: &mut Vec<InTok>,
+    ) {
+        self.flood |= views.beyond;
+        if views.is_empty() {
+            return;
+        }
+        let mut hits = std::mem::replace(&mut self.slice_hits, Hits::with_cap(0));
+        hits.clear();
+        self.flood |= engine.triggers(scratch, views.padded(), views.len(), &mut hits).is_err();
+        let mut untouchable_toks = None;
+        let mut rest = hits.as_slice();
+        for (i, view) in views.all().iter().enumerate() {
+            let behind = views.all().get(i + 1).map_or(usize::MAX, |next| next.text.start);
+            let count = rest.iter().take_while(|h| h.end as usize <= behind).count();
+            let (mine, others) = rest.split_at(count);
+            rest = others;
+            if mine.is_empty() {
+                continue;
+            }
+            self.local.clear();
+            let start = view.text.start as u32;
+            self.local
+                .extend(mine.iter().map(|h| Hit { end: h.end.saturating_sub(start), trigger: h.trigger }));
+            self.text.clear();
+            engine.confirm_all(scratch, views.str(view), &self.local, &Context::default(), &mut self.text);
+            for f in &self.text {
+                let sure = f.confidence == Confidence::High && engine.rule(f.rule).is_unmistakable();
+                if view.trust == Trust::Joined && !sure {
+                    continue;
+                }
+                for origin in views.origins(view, f.start, f.end) {
+                    let fixed = untouchable_toks.get_or_insert_with(|| {
+                        if self.protocol && depth == 0 { untouchable(doc) } else { Vec::new() }
+                    });
+                    if fixed.binary_search(&origin.tok).is_err() {
+                        let finding = TextFinding { start: origin.start, end: origin.end, ..*f };
+                        out.push(InTok { tok: origin.tok, finding });
+                    }
+                }
+            }
+        }
+        self.slice_hits = hits;
     }
 
     /// One walk over the tokens beside the hits, keeping the enclosing containers.
@@ -446,15 +525,21 @@ impl Inspector {
             return true;
         }
         let text = doc.bytes(tok);
-        let (mut inner, mut hits) =
-            self.levels.pop().unwrap_or_else(|| (Doc::default(), Hits::with_cap(HITS_MAX)));
-        hits.clear();
-        let is_json = match self.parser.parse(text, &mut inner) {
+        let mut level = self.levels.pop().unwrap_or_else(|| Level {
+            doc: Doc::default(),
+            hits: Hits::with_cap(HITS_MAX),
+            views: Views::default(),
+        });
+        level.hits.clear();
+        let is_json = match self.parser.parse(text, &mut level.doc) {
             Ok(()) | Err(JsonError::DuplicateKey) => {
-                let blind = engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut hits).is_err();
+                let inner = &level.doc;
+                let blind =
+                    engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut level.hits).is_err();
                 self.flood |= blind;
                 if !blind {
-                    self.nested_found(engine, scratch, &inner, text, tok, hits.as_slice(), depth, out);
+                    level.views.of(inner, &self.bounds, self.joins(inner));
+                    self.nested_found(engine, scratch, &level, text, tok, depth, out);
                 }
                 true
             }
@@ -464,7 +549,7 @@ impl Inspector {
             }
             Err(JsonError::Invalid) => false,
         };
-        self.levels.push((inner, hits));
+        self.levels.push(level);
         is_json
     }
 
@@ -473,15 +558,15 @@ impl Inspector {
         &mut self,
         engine: &Engine,
         scratch: &mut Scratch,
-        inner: &Doc,
+        level: &Level,
         text: &[u8],
         tok: TokIdx,
-        hits: &[Hit],
         depth: usize,
         out: &mut Vec<InTok>,
     ) {
-        let (open, mut found) = (std::mem::take(&mut self.open), Vec::new());
-        self.find_in(engine, scratch, inner, hits, depth + 1, &mut found);
+        let (open, mut found, inner) = (std::mem::take(&mut self.open), Vec::new(), &level.doc);
+        self.find_in(engine, scratch, inner, level.hits.as_slice(), depth + 1, &mut found);
+        self.find_decoded(engine, scratch, inner, &level.views, depth + 1, &mut found);
         self.open = open;
         found.sort_by_key(|f| (f.tok, f.finding.start));
         for group in found.chunk_by(|a, b| a.tok == b.tok) {
@@ -511,6 +596,9 @@ impl Inspector {
         let strongest = self.found.iter().map(|f| plan.mode_of(&f.finding)).max().unwrap_or(Mode::Off);
         for f in &self.found {
             report.count(&engine.rule(f.finding.rule).kind);
+        }
+        if self.flood {
+            report.count("FLOOD");
         }
         let too_many = self.flood || self.found.len() > plan.findings_max;
         if strongest == Mode::Block || (too_many && plan.strongest >= Mode::Redact) {
@@ -649,6 +737,11 @@ pub fn find_in_text(
 ) -> Vec<TextFinding> {
     let all = engine.find_all(scratch, text, ctx);
     let mut found: Vec<InTok> = all.into_iter().map(|finding| InTok { tok: 0, finding }).collect();
+    let doc = Doc::of_text(text);
+    let mut inspector = Inspector::for_documents(JsonLimits::default());
+    let mut views = Views::default();
+    views.of(&doc, &inspector.bounds, Joins::All);
+    inspector.find_decoded(engine, scratch, &doc, &views, 0, &mut found);
     resolve(engine, plan, &mut found, &mut Vec::new());
     found.into_iter().map(|f| f.finding).collect()
 }

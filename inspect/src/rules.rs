@@ -93,6 +93,13 @@ impl Rule {
     pub fn is_secret(&self) -> bool {
         self.kind == "SECRET"
     }
+
+    /// Finds what has an unmistakable format of its own: believed even in a text joined from pieces.
+    pub(crate) fn is_unmistakable(&self) -> bool {
+        let format = matches!(self.form, Form::Pattern(_)) && self.boundary != Boundary::None;
+        let checked = matches!(self.validator, Some(Validator::Iban));
+        self.confidence == Confidence::High && (checked || (format && self.is_secret()))
+    }
 }
 
 /// How a rule recognises its text.

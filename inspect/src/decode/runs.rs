@@ -1,0 +1,337 @@
+//! Encodings of whole texts: Base64 in both alphabets, with or without padding and line breaks; hexadecimal digits, also
+//! in pairs with something between; gzip and zlib inside those. And single characters with blanks between.
+//!
+//! A run is only decoded when a few of its bytes come out as text or as a compressed stream, so that hashes, identifiers
+//! and pictures cost next to nothing.
+
+use super::{Bounds, Source, Trust, View, Views, token_at};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::io::Read;
+use std::ops::Range;
+use tidegate_core::json::Doc;
+
+/// Shortest Base64 run that is decoded: it holds twelve bytes.
+const BASE64_MIN: usize = 16;
+/// Shortest run of hexadecimal digits, and of pairs of them.
+const HEX_MIN: usize = 24;
+const PAIRS_MIN: usize = 8;
+/// Shortest sequence of single characters.
+const SINGLES_MIN: usize = 12;
+
+/// Distance of the places looked at to find a run: half the shortest run.
+const STEP: usize = BASE64_MIN / 2;
+
+/// Bytes decoded to see whether a run holds text.
+const SAMPLE: usize = 12;
+
+/// Places within a run where a text may begin that something else was put before.
+const STARTS_MAX: usize = 8;
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let c = b as u8;
+        if c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'-' | b'_') {
+            table[b] |= BASE64;
+        }
+        if c.is_ascii_hexdigit() {
+            table[b] |= HEX;
+        }
+        b += 1;
+    }
+    table
+}
+
+const BASE64: u8 = 1;
+const HEX: u8 = 2;
+static CLASS: [u8; 256] = classes();
+
+fn is(b: u8, class: u8) -> bool {
+    CLASS[usize::from(b)] & class != 0
+}
+
+/// Views of the strings of `doc`.
+pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &Bounds) {
+    let text = &doc.padded()[..doc.wire_len()];
+    each(text, |run| {
+        if let Some((tok, string)) = token_at(doc, run.range.start)
+            && run.range.end <= string.end
+        {
+            let range = run.range.start - string.start..run.range.end - string.start;
+            decode(views, &Source::Token(tok), &text[string], Run { range, ..run }, bounds);
+        }
+    });
+}
+
+/// Views of a view.
+pub(super) fn in_view(views: &mut Views, view: &View, bounds: &Bounds) {
+    let text = views.text[view.text.clone()].to_vec();
+    each(&text, |run| decode(views, &Source::View(view), &text, run, bounds));
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Base64, or hexadecimal digits.
+    Dense,
+    /// Pairs of hexadecimal digits.
+    Pairs,
+    /// Single characters.
+    Singles,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    range: Range<usize>,
+    form: Form,
+}
+
+/// Calls `found` for each run in `text`, by rising start.
+fn each(text: &[u8], mut found: impl FnMut(Run)) {
+    let mut done = 0;
+    let mut at = STEP - 1;
+    while at + STEP <= text.len() {
+        // A run covers two neighbouring probes, and so everything between.
+        let probe = text[at];
+        if is(probe, BASE64)
+            && is(text[at + STEP / 2], BASE64)
+            && text[at..at + STEP].iter().all(|b| is(*b, BASE64))
+        {
+            let range = dense(text, done, at);
+            done = range.end;
+            if range.len() >= BASE64_MIN {
+                found(Run { range, form: Form::Dense });
+            }
+        } else if let Some(range) = spaced(text, done, at, 3, PAIRS_MIN, |t| is(t[0], HEX) && is(t[1], HEX)) {
+            done = range.end;
+            found(Run { range, form: Form::Pairs });
+        } else if let Some(range) = spaced(text, done, at, 2, SINGLES_MIN, |t| t[0].is_ascii_graphic()) {
+            done = range.end;
+            found(Run { range, form: Form::Singles });
+        }
+        at = if done > at { done.next_multiple_of(STEP) + STEP - 1 } else { at + STEP };
+    }
+}
+
+/// The run around `at`, over line breaks when its lines are long enough.
+fn dense(text: &[u8], from: usize, at: usize) -> Range<usize> {
+    let start = at - text[from..at].iter().rev().take_while(|b| is(**b, BASE64)).count();
+    let mut end = at + text[at..].iter().take_while(|b| is(**b, BASE64)).count();
+    let mut line = start;
+    while end - line >= BASE64_MIN {
+        let gap = match &text[end..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] | [b'\\', b'n', ..] => 2,
+            _ => break,
+        };
+        let more = text[end + gap..].iter().take_while(|b| is(**b, BASE64)).count();
+        // The last line may be short, and ends the text or its paragraph.
+        let behind = text.get(end + gap + more);
+        if more == 0 || !matches!(behind, None | Some(b'\n' | b'\r' | b'=' | b'"' | b'\\' | b'\'' | b'<')) {
+            break;
+        }
+        line = end + gap;
+        end = line + more;
+    }
+    end += text[end..].iter().take(2).take_while(|b| **b == b'=').count();
+    start..end
+}
+
+/// A sequence around `at` of units of `period - 1` bytes that `unit` accepts, with always the same separator between.
+fn spaced(
+    text: &[u8],
+    from: usize,
+    at: usize,
+    period: usize,
+    least: usize,
+    unit: impl Fn(&[u8]) -> bool,
+) -> Option<Range<usize>> {
+    let width = period - 1;
+    let phase = (at..at + period).find(|i| !text[*i].is_ascii_alphanumeric())?;
+    let separator = text[phase];
+    if period == 2 && separator != b' ' || separator.is_ascii_control() || separator == b'"' {
+        return None;
+    }
+    let fits = |i: usize| text.get(i) == Some(&separator) && text.get(i + 1..i + period).is_some_and(&unit);
+    if !(fits(phase) && fits(phase + period)) {
+        return None;
+    }
+    let mut end = phase + 2 * period;
+    while fits(end) {
+        end += period;
+    }
+    let mut start = phase + 1;
+    while start >= from + period && text[start - 1] == separator && unit(&text[start - period..start - 1]) {
+        start -= period;
+    }
+    // A longer word ends the sequence.
+    ((end - start + 1) / period >= least && (width == 1 || text.get(end).is_none_or(|b| !is(*b, HEX))))
+        .then_some(start..end)
+}
+
+fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], run: Run, bounds: &Bounds) {
+    let bytes = &text[run.range.clone()];
+    match run.form {
+        Form::Singles => {
+            let draft = views.open();
+            for i in run.range.step_by(2) {
+                views.copy_from(source, i, &text[i..i + 1]);
+            }
+            views.close(draft, Trust::Joined, source.depth());
+        }
+        Form::Pairs => {
+            let raw: Vec<u8> = bytes.chunks(3).filter_map(|pair| pair_value(pair)).collect();
+            if promising(&raw) {
+                reveal(views, source, run.range, raw, bounds);
+            }
+        }
+        Form::Dense
+            if bytes.len() >= HEX_MIN && bytes.len() % 2 == 0 && bytes.iter().all(|b| is(*b, HEX)) =>
+        {
+            let raw: Vec<u8> = bytes.chunks(2).filter_map(pair_value).collect();
+            if promising(&raw) {
+                reveal(views, source, run.range, raw, bounds);
+            }
+        }
+        Form::Dense => {
+            if let Some((skip, raw)) = base64(bytes) {
+                reveal(views, source, run.range.start + skip..run.range.end, raw, bounds);
+            }
+        }
+    }
+}
+
+fn pair_value(pair: &[u8]) -> Option<u8> {
+    let digit = |b: &u8| char::from(*b).to_digit(16);
+    Some((digit(pair.first()?)? << 4 | digit(pair.get(1)?)?) as u8)
+}
+
+/// Decodes a run, from its beginning or from behind a separator in it, when that makes sense; with how much was skipped.
+fn base64(run: &[u8]) -> Option<(usize, Vec<u8>)> {
+    // Encoded text has both cases; paths, words and hexadecimal digits mostly have not.
+    if !(run.iter().any(u8::is_ascii_uppercase)
+        && run.iter().any(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+    {
+        return None;
+    }
+    let separators = run.iter().enumerate().filter(|(_, b)| matches!(b, b'/' | b'-' | b'_' | b'+'));
+    let starts = std::iter::once(0).chain(separators.map(|(i, _)| i + 1)).take(STARTS_MAX);
+    for start in starts.take_while(|s| run.len() - s >= BASE64_MIN) {
+        if sample(&run[start..]) {
+            return Some((start, decoded(&run[start..])));
+        }
+    }
+    // Text behind something else.
+    let (middle, last) = (run.len() / 2 & !3, (run.len() - BASE64_MIN) & !3);
+    [middle, last].iter().any(|at| sample(&run[*at..])).then(|| (0, decoded(run)))
+}
+
+fn sample(run: &[u8]) -> bool {
+    let head = &run[..run.len().min(BASE64_MIN)];
+    head.len() == BASE64_MIN && head.iter().all(|b| is(*b, BASE64)) && promising(&decoded(head))
+}
+
+/// Base64 of either alphabet (RFC 4648 4 and 5), line breaks and padding left out.
+fn decoded(run: &[u8]) -> Vec<u8> {
+    let mut plain: Vec<u8> = Vec::with_capacity(run.len());
+    let mut i = 0;
+    while let Some(b) = run.get(i) {
+        match b {
+            b'-' => plain.push(b'+'),
+            b'_' => plain.push(b'/'),
+            b'\\' => i += 1, // \n written out
+            b if is(*b, BASE64) => plain.push(*b),
+            _ => {}
+        }
+        i += 1;
+    }
+    if plain.len() % 4 == 1 {
+        plain.pop();
+    }
+    LENIENT.decode(&plain).unwrap_or_default()
+}
+
+/// Begins as text does, or as a compressed stream.
+fn promising(raw: &[u8]) -> bool {
+    compressed(raw) || is_text(&raw[..raw.len().min(SAMPLE)])
+}
+
+fn compressed(raw: &[u8]) -> bool {
+    // RFC 1952 2.3; RFC 1950 2.2 with the usual window, header checksum right.
+    raw.starts_with(&[0x1f, 0x8b, 8])
+        || matches!(raw, [0x78, flags, _, ..] if (0x7800 + u16::from(*flags)) % 31 == 0 && raw.len() > 8)
+}
+
+fn is_text(raw: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(raw) {
+        Ok(text) => text,
+        // Cut within a character.
+        Err(e) if e.error_len().is_none() => std::str::from_utf8(&raw[..e.valid_up_to()]).unwrap_or_default(),
+        Err(_) => return false,
+    };
+    let graphic = |c: char| c == '\t' || c == '\n' || c == '\r' || (' '..='~').contains(&c);
+    valid.len() >= 6
+        && valid.chars().all(|c| graphic(c) || (c > '\u{a0}' && c.is_alphanumeric()))
+        && valid.chars().filter(|c| c.is_ascii()).count() * 3 >= valid.chars().count() * 2
+}
+
+/// Makes a view of what a run says.
+fn reveal(views: &mut Views, source: &Source<'_>, range: Range<usize>, raw: Vec<u8>, bounds: &Bounds) {
+    if source.depth() >= bounds.depth_max {
+        views.beyond = true;
+        return;
+    }
+    let raw = match inflate(views, &raw, bounds) {
+        Inflated::No => raw,
+        Inflated::Text(text) => text,
+        Inflated::Beyond => {
+            views.beyond = true;
+            return;
+        }
+    };
+    let origin = views.origin(source, range.start, range.end);
+    let draft = views.open();
+    views.push(origin, String::from_utf8_lossy(&raw).as_bytes());
+    views.close(draft, Trust::Decoded, source.depth() + 1);
+}
+
+enum Inflated {
+    /// It is not compressed, or damaged from its beginning.
+    No,
+    Text(Vec<u8>),
+    /// Larger than may be looked into.
+    Beyond,
+}
+
+fn inflate(views: &mut Views, raw: &[u8], bounds: &Bounds) -> Inflated {
+    if !compressed(raw) {
+        return Inflated::No;
+    }
+    let left = bounds.inflated_bytes_max.saturating_sub(views.inflated);
+    let mut out = Vec::new();
+    // One byte more shows that there is more.
+    let limit = left as u64 + 1;
+    let result = if raw[0] == 0x1f {
+        flate2::read::MultiGzDecoder::new(raw).take(limit).read_to_end(&mut out)
+    } else {
+        flate2::read::ZlibDecoder::new(raw).take(limit).read_to_end(&mut out)
+    };
+    // What a damaged stream says before its damage is looked at.
+    if out.len() > left {
+        return Inflated::Beyond;
+    }
+    views.inflated += out.len();
+    match (result, out.is_empty()) {
+        (_, false) => Inflated::Text(out),
+        (_, true) => Inflated::No,
+    }
+}
