@@ -10,6 +10,7 @@ mod engine;
 mod hs;
 pub mod message;
 mod overlap;
+pub mod replace;
 mod rules;
 mod trigger;
 mod validate;

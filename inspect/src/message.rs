@@ -9,6 +9,8 @@
 //! Not looked at: what the protocol needs unchanged (`jsonrpc`, `id`, `method`, `requestState`, cursors, task ids,
 //! progress tokens, protocol versions).
 
+pub use crate::replace::placeholder;
+
 use crate::decode::{Bounds, Joins, Trust, Views};
 use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 use std::ops::Range;
@@ -395,7 +397,7 @@ impl Inspector {
             self.text.clear();
             engine.confirm_all(scratch, views.str(view), &self.local, &Context::default(), &mut self.text);
             for f in &self.text {
-                let sure = f.confidence == Confidence::High && engine.rule(f.rule).is_unmistakable();
+                let sure = engine.rule(f.rule).is_unmistakable();
                 if view.trust == Trust::Joined && !sure {
                     continue;
                 }
@@ -916,11 +918,6 @@ impl<'a> Spans<'a> {
             (None, _) => start + 1 + f.start..start + 1 + f.end,
         }
     }
-}
-
-/// What stands in place of a finding of this type.
-pub fn placeholder(kind: &str) -> String {
-    format!("[REDACTED:{kind}]")
 }
 
 /// Writes `wire` to `out` with every finding replaced.

@@ -26,9 +26,9 @@ struct Change {
 /// Views of the strings of `doc`.
 pub(super) fn in_doc(views: &mut Views, doc: &Doc) {
     let text = &doc.padded()[..doc.wire_len()];
-    let ascii = text.is_ascii();
+    let mut finder = Finder::new(text);
     let mut at = 0;
-    while let Some(spot) = next(text, at, ascii, true) {
+    while let Some((spot, _)) = finder.next(at, true) {
         at = spot + 1;
         let Some((tok, range)) = token_at(doc, spot) else { continue };
         decode(views, &Source::Token(tok), &text[range.clone()], spot - range.start);
@@ -41,7 +41,7 @@ pub(super) fn in_view(views: &mut Views, view: &View) {
     let mut text = std::mem::take(&mut views.bytes);
     text.clear();
     text.extend_from_slice(&views.text[view.text.clone()]);
-    if let Some(first) = next(&text, 0, text.is_ascii(), true) {
+    if let Some((first, _)) = Finder::new(&text).next(0, true) {
         decode(views, &Source::View(view), &text, first);
     }
     views.bytes = text;
@@ -49,7 +49,6 @@ pub(super) fn in_view(views: &mut Views, view: &View) {
 
 /// Makes the views of one string from its first change on.
 fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], first: usize) {
-    let ascii = text.is_ascii();
     let mut from = 0;
     let mut spot = Some(first);
     while let Some(begin) = spot {
@@ -57,22 +56,20 @@ fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], first: usize) {
         let draft = views.open();
         let (mut copied, mut last) = (window, begin);
         // What is only decoded in passing may come before.
-        let mut here = next(text, window, ascii, false);
-        while let Some(at) = here.filter(|at| *at <= last + AROUND) {
-            let Some(change) = change(text, at) else { break };
+        let mut finder = Finder::new(text);
+        while let Some((at, change)) = finder.next(copied, false).filter(|(at, _)| *at <= last + AROUND) {
             views.copy_from(source, copied, &text[copied..at]);
             copied = at + change.len;
             emit(views, source, at..copied, change.to);
             if change.starts {
                 last = last.max(at);
             }
-            here = next(text, copied, ascii, false);
         }
         let end = ceil_char(text, (last + AROUND).min(text.len()).max(copied));
         views.copy_from(source, copied, &text[copied..end]);
         views.close(draft, Trust::Decoded, source.depth());
         from = end;
-        spot = next(text, end, ascii, true);
+        spot = finder.next(end, true).map(|(at, _)| at);
     }
 }
 
@@ -87,21 +84,54 @@ fn emit(views: &mut Views, source: &Source<'_>, range: Range<usize>, to: Option<
     }
 }
 
-/// The next change at `at` or later; with `starts` only one that is worth a view.
-fn next(text: &[u8], mut at: usize, ascii: bool, starts: bool) -> Option<usize> {
-    while at < text.len() {
-        let rest = &text[at..];
-        let mark = memchr::memchr3(b'%', b'&', b'\\', rest);
-        let wide =
-            if ascii { None } else { rest[..mark.unwrap_or(rest.len())].iter().position(|b| *b >= 0x80) };
-        let found = at + wide.or(mark)?;
-        match change(text, found) {
-            Some(c) if c.starts || !starts => return Some(found),
-            Some(c) => at = found + c.len,
-            None => at = found + char_len(text[found]),
+/// Finds changes in a text, by rising position.
+struct Finder<'a> {
+    text: &'a [u8],
+    /// Where the next `%`, `&` or `\\` stands, at or behind what was asked for last; the length for none.
+    mark: usize,
+    /// The same for bytes beyond ASCII.
+    wide: usize,
+}
+
+impl<'a> Finder<'a> {
+    fn new(text: &'a [u8]) -> Finder<'a> {
+        Finder { text, mark: next_mark(text, 0), wide: next_wide(text, 0) }
+    }
+
+    /// The next change at `at` or later; with `starts` only one that is worth a view.
+    fn next(&mut self, mut at: usize, starts: bool) -> Option<(usize, Change)> {
+        let text = self.text;
+        loop {
+            if self.mark < at {
+                self.mark = next_mark(text, at);
+            }
+            if self.wide < at {
+                self.wide = next_wide(text, at);
+            }
+            let found = self.mark.min(self.wide);
+            if found >= text.len() {
+                return None;
+            }
+            match change(text, found) {
+                Some(c) if c.starts || !starts => return Some((found, c)),
+                Some(c) => at = found + c.len,
+                None => at = found + char_len(text[found]),
+            }
         }
     }
-    None
+}
+
+fn next_mark(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    memchr::memchr3(b'%', b'&', b'\\', rest).map_or(text.len(), |i| at + i)
+}
+
+fn next_wide(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    let words = rest.as_chunks::<16>().0;
+    let skipped = 16 * words.iter().take_while(|w| w.is_ascii()).count();
+    let left = &rest[skipped..];
+    at.min(text.len()) + skipped + left.iter().position(|b| *b >= 0x80).unwrap_or(left.len())
 }
 
 /// What is encoded at `at`.
@@ -290,7 +320,12 @@ fn mixed_word(text: &[u8], at: usize) -> bool {
 
 fn fold(c: char) -> Option<Fold> {
     match c {
-        '\0'..='\x7f' => None,
+        // Most of what is written: European letters with accents, and the scripts of East Asia.
+        '\0'..='\x7f'
+        | '\u{c0}'..='\u{130}'
+        | '\u{132}'..='\u{236}'
+        | '\u{3041}'..='\u{3163}'
+        | '\u{3400}'..='\u{a61f}' => None,
         '\u{ad}'
         | '\u{300}'..='\u{36f}'
         | '\u{61c}'
@@ -329,7 +364,10 @@ fn digit(c: char) -> Option<char> {
 
 /// Styled forms of single ASCII characters (Unicode compatibility decomposition): mathematical, circled, superscript.
 fn compatible(c: char) -> Option<char> {
-    if (c as u32) < 0xb2 || ('\u{400}'..='\u{1fff}').contains(&c) {
+    let styled = matches!(c, '\u{aa}'..='\u{ba}' | '\u{2c7c}' | '\u{2070}'..='\u{209c}' | '\u{2100}'..='\u{2149}')
+        || matches!(c, '\u{1d2c}'..='\u{1d6a}' | '\u{2460}'..='\u{24ff}' | '\u{1d400}'..='\u{1d7ff}')
+        || matches!(c, '\u{2b0}'..='\u{2e4}' | '\u{1f100}'..='\u{1f189}' | '\u{1fbf0}'..='\u{1fbf9}');
+    if !styled {
         return None;
     }
     let mut to = std::iter::once(c).nfkc();

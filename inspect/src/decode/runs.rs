@@ -20,9 +20,6 @@ const PAIRS_MIN: usize = 8;
 /// Shortest sequence of single characters.
 const SINGLES_MIN: usize = 12;
 
-/// Distance of the places looked at to find a run: half the shortest run.
-const STEP: usize = BASE64_MIN / 2;
-
 /// Bytes decoded to see whether a run holds text.
 const SAMPLE: usize = 12;
 
@@ -98,28 +95,105 @@ struct Run {
 /// Calls `found` for each run in `text`, by rising start.
 fn each(text: &[u8], mut found: impl FnMut(Run)) {
     let mut done = 0;
-    let mut at = STEP - 1;
-    while at + STEP <= text.len() {
-        // A run covers two neighbouring probes, and so everything between.
-        let probe = text[at];
-        if is(probe, BASE64)
-            && is(text[at + STEP / 2], BASE64)
-            && text[at..at + STEP].iter().all(|b| is(*b, BASE64))
-        {
-            let range = dense(text, done, at);
-            done = range.end;
-            if range.len() >= BASE64_MIN {
-                found(Run { range, form: Form::Dense });
+    blocks(text, |base, masks| {
+        let mut candidates = masks.candidates();
+        while candidates != 0 {
+            let at = base + candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            if at < done {
+                continue;
             }
-        } else if let Some(range) = spaced(text, done, at, 3, PAIRS_MIN, |t| is(t[0], HEX) && is(t[1], HEX)) {
-            done = range.end;
-            found(Run { range, form: Form::Pairs });
-        } else if let Some(range) = spaced(text, done, at, 2, SINGLES_MIN, |t| t[0].is_ascii_graphic()) {
-            done = range.end;
-            found(Run { range, form: Form::Singles });
+            if let Some(run) = run_at(text, done, at) {
+                done = run.range.end;
+                found(run);
+            }
         }
-        at = if done > at { done.next_multiple_of(STEP) + STEP - 1 } else { at + STEP };
+    });
+}
+
+/// Where something may be seen in 64 bytes, and in the 64 behind them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Masks {
+    base64: u128,
+    separators: u128,
+}
+
+impl Masks {
+    /// Bytes of the first half where one of the shortest runs may begin.
+    fn candidates(self) -> u64 {
+        // Sixteen in a row.
+        let two = self.base64 & self.base64 >> 1;
+        let four = two & two >> 2;
+        let eight = four & four >> 4;
+        let dense = eight & eight >> 8;
+        // Five separators at the distance of pairs, or of single characters.
+        let s = self.separators;
+        let pairs = s & s >> 3 & s >> 6 & s >> 9 & s >> 12;
+        let singles = s & s >> 2 & s >> 4 & s >> 6 & s >> 8;
+        (dense | pairs | singles) as u64
     }
+}
+
+/// Calls `visit` with the masks of each 64 bytes of `text`.
+fn blocks(text: &[u8], mut visit: impl FnMut(usize, Masks)) {
+    let (whole, rest) = text.as_chunks::<64>();
+    let mut last = [0; 64];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut before = Masks::default();
+    for (i, block) in whole.iter().chain([&last, &[0; 64]]).enumerate() {
+        let (base64, separators) = classify(block);
+        let both = Masks {
+            base64: before.base64 | u128::from(base64) << 64,
+            separators: before.separators | u128::from(separators) << 64,
+        };
+        if i > 0 {
+            visit((i - 1) * 64, both);
+        }
+        before = Masks { base64: u128::from(base64), separators: u128::from(separators) };
+    }
+}
+
+/// A bit for each byte that belongs to Base64, and for each that may separate. Plain code that the compiler turns into
+/// vector instructions.
+fn classify(block: &[u8; 64]) -> (u64, u64) {
+    let (mut dense, mut gaps) = ([0u8; 64], [0u8; 64]);
+    for i in 0..64 {
+        let b = block[i];
+        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
+        // Digits and the slash before them.
+        let digit = b.wrapping_sub(b'/') < 11;
+        dense[i] = u8::from(letter | digit | (b == b'+') | (b == b'-') | (b == b'_'));
+        gaps[i] = u8::from((b == b' ') | (b == b':') | (b == b'-'));
+    }
+    (packed(&dense), packed(&gaps))
+}
+
+/// Bytes of zero and one as bits.
+fn packed(flags: &[u8; 64]) -> u64 {
+    flags.as_chunks::<8>().0.iter().enumerate().fold(0, |mask, (i, eight)| {
+        // The multiplication moves the eight lowest bits side by side.
+        mask | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i)
+    })
+}
+
+/// The run that `at` may begin, or of which it is the first separator.
+fn run_at(text: &[u8], from: usize, at: usize) -> Option<Run> {
+    let pairs = |at| spaced(text, from, at, 3, PAIRS_MIN, |t| is(t[0], HEX) && is(t[1], HEX));
+    let run = |form| move |range| Run { range, form };
+    // A dash separates, and belongs to Base64.
+    if text.get(at + 2) == Some(&b'-')
+        && text.get(at + 5) == Some(&b'-')
+        && let Some(range) = pairs(at + 2)
+    {
+        return Some(Run { range, form: Form::Pairs });
+    }
+    if is(text[at], BASE64) && text[at..].iter().take(BASE64_MIN).all(|b| is(*b, BASE64)) {
+        return Some(Run { range: dense(text, from, at), form: Form::Dense })
+            .filter(|r| r.range.len() >= BASE64_MIN);
+    }
+    pairs(at).map(run(Form::Pairs)).or_else(|| {
+        spaced(text, from, at, 2, SINGLES_MIN, |t| t[0].is_ascii_graphic()).map(run(Form::Singles))
+    })
 }
 
 /// The run around `at`, over line breaks when its lines are long enough.
@@ -146,7 +220,8 @@ fn dense(text: &[u8], from: usize, at: usize) -> Range<usize> {
     start..end
 }
 
-/// A sequence around `at` of units of `period - 1` bytes that `unit` accepts, with always the same separator between.
+/// A sequence around the separator at `at` of units of `period - 1` bytes that `unit` accepts, with always the same
+/// separator between.
 fn spaced(
     text: &[u8],
     from: usize,
@@ -155,10 +230,8 @@ fn spaced(
     least: usize,
     unit: impl Fn(&[u8]) -> bool,
 ) -> Option<Range<usize>> {
-    let width = period - 1;
-    let phase = (at..at + period).find(|i| !text[*i].is_ascii_alphanumeric())?;
-    let separator = text[phase];
-    if period == 2 && separator != b' ' || separator.is_ascii_control() || separator == b'"' {
+    let (width, phase, separator) = (period - 1, at, text[at]);
+    if separator != b' ' && (period == 2 || !matches!(separator, b':' | b'-')) {
         return None;
     }
     let fits = |i: usize| text.get(i) == Some(&separator) && text.get(i + 1..i + period).is_some_and(&unit);

@@ -12,7 +12,7 @@ use tidegate_core::json::{Doc, Kind, TokIdx};
 pub(crate) enum Joins {
     /// All: whoever wrote the text may have an interest in hiding.
     All,
-    /// The blocks of a result's `content`; all containers too when the text has few tokens.
+    /// The blocks of a result's `content`.
     Blocks,
 }
 
@@ -22,12 +22,10 @@ const VALUE_MIN: usize = 16;
 const PART_MAX: usize = 512;
 /// Most parts of one value: single characters of a long token.
 const PARTS_MAX: usize = 512;
-/// Tokens of a small document.
-const SMALL: usize = 128;
 
 /// Views of `doc`.
 pub(super) fn in_doc(views: &mut Views, doc: &Doc, joins: Joins) {
-    if joins == Joins::All || doc.toks().len() <= SMALL {
+    if joins == Joins::All {
         for (i, t) in doc.toks().iter().enumerate() {
             match t.kind {
                 Kind::Object if t.len > 1 => siblings(views, doc, doc.members(i as TokIdx).map(|(_, v)| v)),
@@ -152,7 +150,9 @@ fn lines(views: &mut Views, doc: &Doc) {
         let goes_on = chain.parts > 0 && before - left == joint;
         if !goes_on {
             chain.end(views);
-            if left == 0 || right == 0 || left + right < 6 {
+            // A line of one word may be followed by another.
+            let alone = text.get(behind + right) == Some(&b'\n');
+            if left == 0 || right == 0 || left + right < if alone { 6 } else { VALUE_MIN } {
                 continue;
             }
             let Some((tok, string)) = token_at(doc, at) else { continue };
@@ -167,13 +167,13 @@ fn lines(views: &mut Views, doc: &Doc) {
     chain.end(views);
 }
 
-/// String literals joined by `+` or `.`: `"abc" + "def"`.
+/// String literals joined by `+`: `"abc" + "def"`.
 fn literals(views: &mut Views, doc: &Doc) {
     let text = &doc.padded()[..doc.wire_len()];
     let quote = |b: Option<&u8>| matches!(b, Some(b'"' | b'\'' | b'`'));
     let mut chain = Chain::new(views);
     let mut joint = 0;
-    for at in memchr::memchr2_iter(b'+', b'.', text) {
+    for at in memchr_iter(b'+', text) {
         let before = at - text[..at].iter().rev().take(8).take_while(|b| b.is_ascii_whitespace()).count();
         let behind = at + 1 + text[at + 1..].iter().take(32).take_while(|b| b.is_ascii_whitespace()).count();
         if !quote(before.checked_sub(1).and_then(|i| text.get(i))) || !quote(text.get(behind)) {

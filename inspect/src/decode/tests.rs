@@ -228,3 +228,21 @@ fn maps_stay_within_bounds() {
         }
     }
 }
+
+/// Prints the views of the JSON text in the file that TEXT names, and what deriving them costs.
+#[test]
+#[ignore = "a tool: prints, asserts nothing"]
+fn views_of_a_file() {
+    let json = std::fs::read_to_string(std::env::var("TEXT").expect("TEXT names a file")).expect("readable");
+    let (doc, mut views) = views(&json);
+    for view in views.all() {
+        println!("{:?} {}", view.trust, views.str(view));
+    }
+    let rounds = 1 + (100 << 20) / json.len() / 4;
+    let started = std::time::Instant::now();
+    for _ in 0..rounds {
+        views.of(&doc, &Bounds::default(), Joins::Blocks);
+    }
+    let each = started.elapsed() / rounds as u32;
+    println!("{} views, {} of {} bytes, {each:?}", views.all().len(), views.len(), json.len());
+}
