@@ -58,7 +58,9 @@ pub enum EngineError {
         reason: String,
     },
     /// `disabled_rules` names a rule that does not exist.
-    #[error("disabled_rules: there is no built-in rule `{0}`, nor one in a rule file; `tidegate rules list` shows all")]
+    #[error(
+        "disabled_rules: there is no built-in rule `{0}`, nor one in a rule file; `tidegate rules list` shows all"
+    )]
     UnknownRule(String),
     /// A rule file, or a rule in one, is unusable.
     #[error("{0}")]
@@ -284,9 +286,7 @@ impl Engine {
             }
             let before = rules.len();
             // Hyperscan names one pattern at a time.
-            rules.retain(|rule| {
-                rule.origin == Origin::Builtin || !refused.iter().any(|e| e.names(rule))
-            });
+            rules.retain(|rule| rule.origin == Origin::Builtin || !refused.iter().any(|e| e.names(rule)));
             errors.append(&mut refused);
             if rules.len() == before {
                 return (None, errors);

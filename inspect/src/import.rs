@@ -26,6 +26,8 @@ pub struct Import {
     pub rules: usize,
     /// How many rules there were.
     pub read: usize,
+    /// Rules left out because their id is known.
+    pub known: Vec<String>,
     /// What could not be carried over, in the order of the file.
     pub notes: Vec<Note>,
 }
@@ -54,20 +56,22 @@ pub fn gitleaks(text: &str, known: &[String]) -> Result<Import, String> {
     if rules.is_empty() {
         return Err("there is no [[rules]]; is it a gitleaks configuration?".into());
     }
-    let mut notes = Vec::new();
+    let (mut notes, mut left) = (Vec::new(), Vec::new());
     whole_file(&file, &mut notes);
     let global: Vec<&Table> = tables(&file, "allowlist").chain(tables(&file, "allowlists")).collect();
     let mut done: Vec<(String, String)> = Vec::new();
     for (i, rule) in rules.iter().enumerate() {
         let written = string(rule, "id").unwrap_or_default();
         let id = id_of(written, i);
+        if known.contains(&id) {
+            left.push(id);
+            continue;
+        }
         let mut import = Importing { id: &id, notes: &mut notes };
         if id != written && !written.is_empty() {
             import.say(format!("is called `{id}` here instead of {written:?}"));
         }
-        if known.contains(&id) {
-            import.leave_out("a built-in rule has this id");
-        } else if done.iter().any(|(other, _)| *other == id) {
+        if done.iter().any(|(other, _)| *other == id) {
             import.leave_out("the id is there twice");
         } else if let Some(text) = import.rule(rule, &global) {
             done.push((id, text));
@@ -75,7 +79,7 @@ pub fn gitleaks(text: &str, known: &[String]) -> Result<Import, String> {
     }
     drop_refused(&mut done, &mut notes);
     let toml = done.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
-    Ok(Import { toml, rules: done.len(), read: rules.len(), notes })
+    Ok(Import { toml, rules: done.len(), read: rules.len(), known: left, notes })
 }
 
 /// What is said once for the whole file.
@@ -171,7 +175,15 @@ impl Importing<'_> {
     /// Says which keys have no counterpart.
     fn keys(&mut self, rule: &Table) {
         const KNOWN: [&str; 9] = [
-            "id", "description", "regex", "keywords", "entropy", "secretGroup", "allowlist", "allowlists", "skipReport",
+            "id",
+            "description",
+            "regex",
+            "keywords",
+            "entropy",
+            "secretGroup",
+            "allowlist",
+            "allowlists",
+            "skipReport",
         ];
         for key in rule.keys().filter(|k| !KNOWN.contains(&k.as_str())) {
             match key.as_str() {
@@ -199,20 +211,28 @@ impl Importing<'_> {
         let group = match (asked, all.groups) {
             (0, 0) => 0,
             (0, n) if n > 1 && all.top_alternation => {
-                self.say("gitleaks reports the first group that is not empty; here the whole match is reported");
+                self.say(
+                    "gitleaks reports the first group that is not empty; here the whole match is reported",
+                );
                 0
             }
             (0, _) => 1,
-            (asked, n) if asked > n => return Err(format!("secretGroup = {asked}, but there are {n} groups")),
+            (asked, n) if asked > n => {
+                return Err(format!("secretGroup = {asked}, but there are {n} groups"));
+            }
             (asked, _) => asked,
         };
         let pattern = translate(regex, group)?.pattern;
         let hir = trigger::parse(&pattern, false)?;
         let length_max = length_max(&hir);
         let keywords: Vec<&str> = strings(rule, "keywords").filter(|k| k.len() >= FIXED_BYTES_MIN).collect();
-        let lower = pattern.to_ascii_lowercase();
+        let lower = pattern.to_ascii_lowercase().replace('\\', "");
+        let begins = |k: &&str| {
+            let k = k.to_ascii_lowercase();
+            lower.contains(k.get(..FIXED_BYTES_MIN).unwrap_or(&k))
+        };
         if fixed_text(&pattern)? >= FIXED_BYTES_MIN {
-            if !keywords.is_empty() && !keywords.iter().any(|k| lower.contains(&k.to_ascii_lowercase())) {
+            if !keywords.is_empty() && !keywords.iter().any(begins) {
                 self.say(format!(
                     "keywords ({}): not asked for, the pattern's own text is enough",
                     keywords.join(", ")
@@ -222,7 +242,9 @@ impl Importing<'_> {
             return Ok(Form { keys, caseless: false, boundary: "none", confidence: "high", length_max });
         }
         if keywords.is_empty() {
-            return Err(format!("its pattern has no {FIXED_BYTES_MIN} fixed characters to look for, and no keyword"));
+            return Err(format!(
+                "its pattern has no {FIXED_BYTES_MIN} fixed characters to look for, and no keyword"
+            ));
         }
         self.say("the pattern has no fixed text: it is found as a value whose name has a keyword, not anywhere near one");
         let words: Vec<String> = keywords.iter().map(|k| regex_syntax::escape(k)).collect();
@@ -368,7 +390,9 @@ fn group_end(regex: &str, open: usize) -> Option<usize> {
 }
 
 fn first_capture(regex: &str, from: usize) -> Option<usize> {
-    brackets(regex, from).find(|(at, b)| *b == b'(' && regex.as_bytes().get(at + 1) != Some(&b'?')).map(|(at, _)| at)
+    brackets(regex, from)
+        .find(|(at, b)| *b == b'(' && regex.as_bytes().get(at + 1) != Some(&b'?'))
+        .map(|(at, _)| at)
 }
 
 fn length_max(hir: &Hir) -> Option<usize> {
@@ -382,7 +406,9 @@ fn fixed_text(pattern: &str) -> Result<usize, String> {
         // Longest run, and the run that goes on behind this part.
         match h.kind() {
             HirKind::Literal(l) => (l.0.len(), l.0.len()),
-            HirKind::Class(Class::Bytes(c)) if c.ranges().iter().all(|r| r.start() == r.end()) && c.ranges().len() == 2 => {
+            HirKind::Class(Class::Bytes(c))
+                if c.ranges().iter().all(|r| r.start() == r.end()) && c.ranges().len() == 2 =>
+            {
                 (1, 1) // one letter in both cases
             }
             HirKind::Capture(c) => runs(&c.sub),

@@ -17,8 +17,8 @@ mod trigger;
 mod validate;
 
 pub use engine::{
-    Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx, RuleInfo,
-    SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,
+    Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
+    RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,
 };
 pub use hs::HsError;
 pub use mask::masked;

@@ -81,8 +81,15 @@ impl Severity {
     /// For rules that name none.
     fn of(kind: &str, confidence: Confidence) -> Severity {
         const COMMON: [&str; 9] = [
-            "DATE_TIME", "DOMAIN_NAME", "EMAIL_ADDRESS", "IP_ADDRESS", "LOCATION", "MAC_ADDRESS", "PERSON",
-            "PHONE_NUMBER", "URL",
+            "DATE_TIME",
+            "DOMAIN_NAME",
+            "EMAIL_ADDRESS",
+            "IP_ADDRESS",
+            "LOCATION",
+            "MAC_ADDRESS",
+            "PERSON",
+            "PHONE_NUMBER",
+            "URL",
         ];
         match (kind, confidence) {
             ("SECRET", Confidence::High) => Severity::Critical,

@@ -12,8 +12,8 @@ use tidegate_core::config::{ActionTable, Config, ServerConfig, ServerUrl};
 use tidegate_core::http1::HeadLimits;
 use tidegate_core::json::JsonLimits;
 use tidegate_core::limits::Limits;
-use tidegate_inspect::{Engine, Sources};
 use tidegate_inspect::message::Plan;
+use tidegate_inspect::{Engine, Sources};
 
 /// One server, ready for use.
 pub struct Server {

@@ -89,7 +89,8 @@ impl Engine {
     fn why_value(&self, rule: RuleIdx, key: &str, value: &str, expected: bool) -> String {
         let exact = &self.exact[usize::from(rule.0)];
         let Some(keyed) = &exact.keyed else {
-            return "only rules with `key` and `value` can find it; move it to the list without `key_`".into();
+            return "only rules with `key` and `value` can find it; move it to the list without `key_`"
+                .into();
         };
         if !expected {
             return "name and value match and every check accepts them".into();

@@ -89,9 +89,28 @@ pub struct RuleInfo {
 
 /// Keys of a rule file that have a member of their own in [`RuleInfo`], or are examples.
 const TOLD: [&str; 22] = [
-    "id", "type", "description", "pattern", "key", "value", "trigger", "triggers", "shape", "validator",
-    "entropy", "placeholders", "boundary", "max_length", "confidence", "severity", "examples",
-    "counter_examples", "key_examples", "key_counter_examples", "in_text", "numbers",
+    "id",
+    "type",
+    "description",
+    "pattern",
+    "key",
+    "value",
+    "trigger",
+    "triggers",
+    "shape",
+    "validator",
+    "entropy",
+    "placeholders",
+    "boundary",
+    "max_length",
+    "confidence",
+    "severity",
+    "examples",
+    "counter_examples",
+    "key_examples",
+    "key_counter_examples",
+    "in_text",
+    "numbers",
 ];
 
 impl RuleInfo {
@@ -248,7 +267,9 @@ mod tests {
 
     #[test]
     fn names() {
-        for (name, expect) in [("UsSsn", "us_ssn"), ("Ipv4", "ipv4"), ("Crc32Base62", "crc32_base62"), ("", "")] {
+        for (name, expect) in
+            [("UsSsn", "us_ssn"), ("Ipv4", "ipv4"), ("Crc32Base62", "crc32_base62"), ("", "")]
+        {
             assert_eq!(snake(name), expect);
         }
     }

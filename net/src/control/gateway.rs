@@ -136,14 +136,10 @@ struct Control {
 }
 
 impl Control {
-    async fn run(
-        mut self,
-        mut config: Config,
-        threads: Threads,
-        writer: &Writer,
-    ) -> Result<(), RunError> {
+    async fn run(mut self, mut config: Config, threads: Threads, writer: &Writer) -> Result<(), RunError> {
         let mut shutdowns = watch::Shutdowns::install().map_err(internal("signals"))?;
-        let mut reloads = watch::reloads(self.watched.clone()).map_err(internal("watching the configuration"))?;
+        let mut reloads =
+            watch::reloads(self.watched.clone()).map_err(internal("watching the configuration"))?;
         if config.demo {
             let listener =
                 tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(internal("demo server"))?;

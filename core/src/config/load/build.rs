@@ -6,9 +6,9 @@ use super::super::{
     ActionTable, Actions, AuditConfig, Config, CustomRule, Durability, InspectionConfig, IoDriver, LogConfig,
     Mode, RuleFile, Secret, ServerConfig, ToolInspection,
 };
-use super::{Env, Mistake};
 use super::text;
 use super::walk::{Map, Node, join};
+use super::{Env, Mistake};
 use crate::limits::{Limits, SPECS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -183,15 +183,7 @@ impl Build<'_> {
             let problem = "has no effect, because the url begins with http://";
             self.mistake(&join(path, "tls"), None, problem, "write https:// in the url, or remove tls");
         }
-        Some(ServerConfig {
-            url,
-            tls_ca,
-            headers,
-            forward_headers,
-            inspection,
-            disabled_rules,
-            tools,
-        })
+        Some(ServerConfig { url, tls_ca, headers, forward_headers, inspection, disabled_rules, tools })
     }
 
     /// A tool's settings stand to its server's as these to the global ones.

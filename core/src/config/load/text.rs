@@ -133,7 +133,11 @@ pub(super) const RULE_FILE: Text = Text {
     example: "rules.toml",
     pattern: "^.+$",
     check: |s| {
-        if s.is_empty() || s.contains('\0') { wrong("is not a path", "write e.g. rules.toml") } else { Ok(()) }
+        if s.is_empty() || s.contains('\0') {
+            wrong("is not a path", "write e.g. rules.toml")
+        } else {
+            Ok(())
+        }
     },
 };
 
