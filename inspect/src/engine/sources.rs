@@ -192,6 +192,9 @@ fn context(rule: &Rule, settings: &Map<String, Value>) -> String {
         let places: Vec<&str> = places.iter().filter_map(Value::as_str).collect();
         parts.push(format!("in {}", places.join(", ")));
     }
+    if settings.get("opt_in") == Some(&Value::Bool(true)) {
+        parts.push("off unless the configuration names its type".to_owned());
+    }
     if parts.is_empty() { "none".into() } else { parts.join("; ") }
 }
 
