@@ -63,6 +63,19 @@ pub struct ServerConfig {
     pub forward_headers: Vec<String>,
     /// Inspection of this server's traffic: the global one with this server's changes applied.
     pub inspection: ActionTable,
+    /// Ids of rules that are switched off for this server, besides those of [`InspectionConfig`].
+    pub disabled_rules: Vec<String>,
+    /// Differences for the arguments and results of single tools, by name.
+    pub tools: BTreeMap<String, ToolInspection>,
+}
+
+/// Inspection of one tool's arguments and results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolInspection {
+    /// The server's actions with the tool's changes applied.
+    pub actions: ActionTable,
+    /// Ids of rules that are switched off, the server's included.
+    pub disabled_rules: Vec<String>,
 }
 
 /// A checked `http://` or `https://` URL.
@@ -152,7 +165,9 @@ pub struct InspectionConfig {
     pub actions: ActionTable,
     /// Rules of this deployment, added to the built-in ones.
     pub custom: Vec<CustomRule>,
-    /// Ids of built-in rules that are switched off.
+    /// Rule files of this deployment, with their text.
+    pub rule_files: Vec<RuleFile>,
+    /// Ids of rules that are switched off: built-in ones, or of a rule file.
     pub disabled_rules: Vec<String>,
 }
 
@@ -169,6 +184,15 @@ pub struct CustomRule {
     pub examples: Vec<String>,
     /// Texts that must not be found; checked at load.
     pub counter_examples: Vec<String>,
+}
+
+/// A file of rules in the schema of `inspect/rules`, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFile {
+    /// As written in the configuration.
+    pub path: String,
+    /// Its content; judged by the inspection.
+    pub text: String,
 }
 
 /// When a call may go on with respect to its audit record.

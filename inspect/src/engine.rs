@@ -13,7 +13,7 @@
 use crate::digits::{self, SHAPES};
 use crate::hs::{self, Database, Expression, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
-use crate::rules::{self, Boundary, Confidence, Form, MATCH_LENGTH_MAX, Rule, TriggerSource};
+use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Rule, TriggerSource};
 use crate::trigger::{self, Trigger};
 use crate::validate::{self, Verdict};
 use regex_automata::meta::{Cache, Regex};
@@ -21,7 +21,7 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use std::ops::ControlFlow;
-use tidegate_core::config::CustomRule;
+use tidegate_core::config::{CustomRule, InspectionConfig, RuleFile};
 
 pub use crate::hs::SCAN_PADDING;
 
@@ -58,14 +58,54 @@ pub enum EngineError {
         reason: String,
     },
     /// `disabled_rules` names a rule that does not exist.
-    #[error("disabled_rules: there is no built-in rule `{0}`; see `rules` for the list")]
+    #[error(
+        "disabled_rules: there is no built-in rule `{0}`, nor one in a rule file; `tidegate rules list` shows all"
+    )]
     UnknownRule(String),
+    /// A rule file, or a rule in one, is unusable.
+    #[error("{0}")]
+    RuleFile(String),
     /// The embedded rule files are broken; a bug of this build.
     #[error("built-in rules: {0}")]
     Builtin(String),
     /// Hyperscan failed.
     #[error(transparent)]
     Hyperscan(#[from] HsError),
+}
+
+/// A mistake of a rule, with its place if it has one.
+fn rule_error(rule: &Rule, reason: String) -> EngineError {
+    match &rule.origin {
+        Origin::File(place) => EngineError::RuleFile(format!("{place}: rule `{}`: {reason}", rule.id)),
+        Origin::Builtin | Origin::Config => EngineError::Rule { rule: rule.id.clone(), reason },
+    }
+}
+
+impl EngineError {
+    fn names(&self, rule: &Rule) -> bool {
+        self.to_string().contains(&format!("rule `{}`:", rule.id))
+    }
+}
+
+/// What an engine is built from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// The rules of this build.
+    pub builtin: bool,
+    /// Rules written in the configuration.
+    pub custom: &'a [CustomRule],
+    /// The configuration's rule files. A rule with the id of a built-in one replaces it.
+    pub files: &'a [RuleFile],
+    /// Ids of rules that are left out.
+    pub disabled: &'a [String],
+}
+
+impl<'a> Sources<'a> {
+    /// Those of a configuration.
+    pub fn of(config: &'a InspectionConfig) -> Sources<'a> {
+        let InspectionConfig { custom, rule_files, disabled_rules, .. } = config;
+        Sources { builtin: true, custom, files: rule_files, disabled: disabled_rules }
+    }
 }
 
 /// More trigger hits than the cap: the text is treated as hostile.
@@ -193,8 +233,10 @@ pub struct Engine {
     first_shape: u16,
     text_rules: Vec<Vec<RuleIdx>>,
     key_rules: Vec<Vec<RuleIdx>>,
-    #[cfg(test)]
+    /// Of the triggers in the database.
     patterns: Vec<String>,
+    /// Ids of the rules left out.
+    disabled: Vec<String>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -212,31 +254,49 @@ impl Engine {
     /// Built-in rules without the `disabled` ones, plus `custom` ones, whose examples are checked. Reports all
     /// mistakes at once.
     pub fn build(custom: &[CustomRule], disabled: &[String]) -> Result<Engine, Vec<EngineError>> {
-        let builtin = rules::builtin()
-            .map_err(|mistakes| mistakes.into_iter().map(EngineError::Builtin).collect::<Vec<_>>())?;
-        let mut errors: Vec<EngineError> = Vec::new();
-        for id in disabled {
-            if !builtin.iter().any(|r| r.id == *id) {
-                errors.push(EngineError::UnknownRule(id.clone()));
-            }
-        }
-        for (i, c) in custom.iter().enumerate() {
-            if builtin.iter().any(|r| r.id == c.id) || custom[..i].iter().any(|o| o.id == c.id) {
-                let reason = "this id is taken; choose another".into();
-                errors.push(EngineError::Rule { rule: c.id.clone(), reason });
-            }
-        }
-        let mut rules: Vec<Rule> = builtin.into_iter().filter(|r| !disabled.contains(&r.id)).collect();
-        let custom_from = rules.len();
-        rules.extend(custom.iter().map(rules::custom));
-        let engine = compile(rules, &mut errors);
+        Engine::from_sources(&Sources { builtin: true, custom, files: &[], disabled })
+    }
+
+    /// Everything that `sources` name; the examples of the operator's rules are checked. Reports all mistakes at once.
+    pub fn from_sources(sources: &Sources<'_>) -> Result<Engine, Vec<EngineError>> {
+        let (engine, mut errors) = Engine::assemble(sources);
         if let Some(engine) = &engine {
-            engine.check_examples(custom_from, &mut errors);
+            engine.check_examples(&mut errors);
         }
         match engine {
             Some(engine) if errors.is_empty() => Ok(engine),
             _ => Err(errors),
         }
+    }
+
+    /// As [`Engine::from_sources`], without the examples: an engine of all rules that can be used, and what is wrong
+    /// with the others.
+    pub fn assemble(sources: &Sources<'_>) -> (Option<Engine>, Vec<EngineError>) {
+        let (mut rules, mut errors) = sources::load(sources);
+        // Each of the operator's rules is tried on its own first: a broken one must not hide the mistakes of others.
+        rules.retain(|rule| {
+            rule.origin == Origin::Builtin
+                || compile_rule(rule).map_err(|reason| errors.push(rule_error(rule, reason))).is_ok()
+        });
+        loop {
+            let mut refused = Vec::new();
+            if let Some(mut engine) = compile(rules.clone(), &mut refused) {
+                engine.disabled = sources.disabled.to_vec();
+                return (Some(engine), errors);
+            }
+            let before = rules.len();
+            // Hyperscan names one pattern at a time.
+            rules.retain(|rule| rule.origin == Origin::Builtin || !refused.iter().any(|e| e.names(rule)));
+            errors.append(&mut refused);
+            if rules.len() == before {
+                return (None, errors);
+            }
+        }
+    }
+
+    /// Whether a rule of this id is in the engine or was left out by `disabled_rules`.
+    pub fn knows(&self, id: &str) -> bool {
+        self.rules.iter().any(|r| r.id == id) || self.disabled.iter().any(|d| d == id)
     }
 
     /// All rules; a [`RuleIdx`] is an index into it.
@@ -449,27 +509,11 @@ impl Engine {
         (self.text_rules.len(), self.database.as_ref().map_or(0, Database::size_bytes))
     }
 
-    fn check_examples(&self, from: usize, errors: &mut Vec<EngineError>) {
-        let mut scratch = match self.new_scratch() {
-            Ok(scratch) => scratch,
-            Err(e) => return errors.push(e),
-        };
-        for (i, rule) in self.rules.iter().enumerate().skip(from) {
-            let mut complain = |example: &str, what: &str| {
-                errors.push(EngineError::Rule {
-                    rule: rule.id.clone(),
-                    reason: format!("{what}: {example:?}"),
-                });
-            };
-            for (list, expect) in [(&rule.examples, true), (&rule.counter_examples, false)] {
-                for example in list {
-                    if self.finds(&mut scratch, RuleIdx(i as u16), example, &Context::default()) != expect {
-                        complain(
-                            example,
-                            if expect { "example is not found" } else { "counter-example is found" },
-                        );
-                    }
-                }
+    fn check_examples(&self, errors: &mut Vec<EngineError>) {
+        for (i, rule) in self.rules.iter().enumerate().filter(|(_, r)| r.origin != Origin::Builtin) {
+            match self.try_examples(RuleIdx(i as u16)) {
+                Ok(failures) => errors.extend(failures.iter().map(|f| rule_error(rule, f.to_string()))),
+                Err(e) => return errors.push(e),
             }
         }
     }
@@ -605,6 +649,7 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
     if secret.is_empty()
         || (spec.placeholders && validate::is_placeholder(secret))
         || (spec.entropy > 0.0 && validate::entropy_bits(secret) < spec.entropy)
+        || spec.allow.covers(text, whole, (start, end))
     {
         return None;
     }
@@ -648,7 +693,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
                 }
                 exact.push(compiled);
             }
-            Err(reason) => errors.push(EngineError::Rule { rule: rule.id.clone(), reason }),
+            Err(reason) => errors.push(rule_error(rule, reason)),
         }
     }
     if !errors.is_empty() {
@@ -679,14 +724,13 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
             first_shape,
             text_rules,
             key_rules,
-            #[cfg(test)]
+            disabled: Vec::new(),
             patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
         }),
         Err(HsError::Pattern { index, message }) => {
             for rule in text_rules[index].iter().chain(&key_rules[index]) {
-                let rule = rules[usize::from(rule.0)].id.clone();
                 let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
-                errors.push(EngineError::Rule { rule, reason });
+                errors.push(rule_error(&rules[usize::from(rule.0)], reason));
             }
             None
         }
@@ -787,5 +831,12 @@ fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> 
     Ok((regex, group))
 }
 
+mod examples;
+mod probe;
+mod sources;
 #[cfg(test)]
 mod tests;
+
+pub use examples::ExampleFailure;
+pub use probe::Probe;
+pub use sources::RuleInfo;

@@ -4,10 +4,13 @@
 //! configuration's own); [`Engine::triggers`] is the cheap first look, [`Engine::confirm`] the exact second one.
 //! This crate does no I/O and has no clock; it knows `core`'s configuration types and nothing of `net`.
 
+mod allow;
 mod decode;
 mod digits;
 mod engine;
 mod hs;
+pub mod import;
+mod mask;
 pub mod message;
 mod overlap;
 pub mod replace;
@@ -17,9 +20,10 @@ mod validate;
 
 pub use decode::Bounds;
 pub use engine::{
-    Confirmed, Context, Engine, EngineError, Flood, Hit, Hits, Match, RuleIdx, SCAN_PADDING, Scratch,
-    TextFinding, TriggerIdx,
+    Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
+    RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,
 };
 pub use hs::HsError;
+pub use mask::masked;
 pub use overlap::resolve_overlaps;
-pub use rules::{Confidence, Rule};
+pub use rules::{Confidence, Origin, Rule, Severity};

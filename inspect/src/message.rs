@@ -62,6 +62,17 @@ impl Plan {
         Plan { modes, strongest, findings_max }
     }
 
+    /// The same without the rules of these ids.
+    pub fn without(mut self, engine: &Engine, disabled: &[String]) -> Plan {
+        for (mode, rule) in self.modes.iter_mut().zip(engine.rules()) {
+            if disabled.contains(&rule.id) {
+                *mode = Mode::Off;
+            }
+        }
+        self.strongest = self.modes.iter().copied().max().unwrap_or(Mode::Off);
+        self
+    }
+
     /// Nothing is looked for.
     pub fn is_off(&self) -> bool {
         self.strongest == Mode::Off

@@ -1,12 +1,14 @@
-//! Rules as data: reads `rules/*.toml` (embedded) and the configuration's own rules into [`Rule`]s.
+//! Rules as data: reads `rules/*.toml` (embedded), rule files and rules of the configuration into [`Rule`]s.
 //!
 //! The schema is documented in `rules/README.md`. Unknown keys are refused. Nothing here searches text; the engine
 //! compiles what this module has checked. Runs at start-up only.
 
+use crate::allow::{Allow, AllowSource};
 use crate::digits::Shape;
 use crate::validate::Validator;
 use serde::Deserialize;
-use tidegate_core::config::CustomRule;
+use std::borrow::Cow;
+use tidegate_core::config::{CustomRule, RuleFile};
 
 /// Longest exact match looked at for a custom rule without an upper bound of its own, in bytes.
 pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
@@ -40,6 +42,79 @@ pub enum Confidence {
     High,
 }
 
+impl Confidence {
+    /// As in rule files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Confidence::Low => "low",
+            Confidence::Medium => "medium",
+            Confidence::High => "high",
+        }
+    }
+}
+
+/// How much harm it does when a finding gets out. For reports; what is done about it is the configuration's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Rarely worth a look.
+    Low,
+    /// Personal data that many know, or a secret that may be none.
+    Medium,
+    /// Opens a door, or identifies a person for life.
+    High,
+    /// A credential, beyond doubt.
+    Critical,
+}
+
+impl Severity {
+    /// As in rule files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+
+    /// For rules that name none.
+    fn of(kind: &str, confidence: Confidence) -> Severity {
+        const COMMON: [&str; 9] = [
+            "DATE_TIME",
+            "DOMAIN_NAME",
+            "EMAIL_ADDRESS",
+            "IP_ADDRESS",
+            "LOCATION",
+            "MAC_ADDRESS",
+            "PERSON",
+            "PHONE_NUMBER",
+            "URL",
+        ];
+        match (kind, confidence) {
+            ("SECRET", Confidence::High) => Severity::Critical,
+            ("SECRET", Confidence::Medium) => Severity::High,
+            ("SECRET", Confidence::Low) => Severity::Medium,
+            (kind, Confidence::High) if COMMON.contains(&kind) => Severity::Medium,
+            (kind, _) if COMMON.contains(&kind) => Severity::Low,
+            (_, Confidence::High) => Severity::High,
+            (_, Confidence::Medium) => Severity::Medium,
+            (_, Confidence::Low) => Severity::Low,
+        }
+    }
+}
+
+/// Where a rule was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In this build.
+    Builtin,
+    /// In a rule file: its path and, where it could be told, the line.
+    File(String),
+    /// In `inspection.custom`.
+    Config,
+}
+
 /// What may stand next to a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,10 +140,17 @@ pub struct Rule {
     pub kind: String,
     /// One sentence for operators.
     pub description: String,
-    /// Rule file, or `custom`.
-    pub family: &'static str,
+    /// Name of the rule file without its ending, or `custom`.
+    pub family: Cow<'static, str>,
     /// Confidence before validation.
     pub confidence: Confidence,
+    /// For reports.
+    pub severity: Severity,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The keys of the rule as written, for those who want to know how it works.
+    pub(crate) source: serde_json::Value,
+    pub(crate) allow: Allow,
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
@@ -81,10 +163,8 @@ pub struct Rule {
     /// Texts that must be found, with the markers already removed.
     pub(crate) examples: Vec<String>,
     pub(crate) counter_examples: Vec<String>,
-    /// JSON key and value pairs that must (not) be found; only the tests of the built-in rules read them.
-    #[cfg_attr(not(test), allow(dead_code))]
+    /// JSON key and value pairs that must (not) be found.
     pub(crate) key_examples: Vec<(String, String)>,
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) key_counter_examples: Vec<(String, String)>,
 }
 
@@ -133,7 +213,7 @@ struct RawFile {
     #[serde(default)]
     trigger: Vec<RawTrigger>,
     #[serde(default)]
-    rule: Vec<RawRule>,
+    rule: Vec<toml::Table>,
 }
 
 #[derive(Deserialize)]
@@ -171,6 +251,15 @@ struct RawRule {
     numbers: bool,
     #[serde(default = "high")]
     confidence: Confidence,
+    severity: Option<Severity>,
+    #[serde(default)]
+    allow: Vec<String>,
+    #[serde(default)]
+    allow_match: Vec<String>,
+    #[serde(default)]
+    allow_line: Vec<String>,
+    #[serde(default)]
+    stopwords: Vec<String>,
     max_length: Option<usize>,
     #[serde(default)]
     examples: Vec<String>,
@@ -192,29 +281,95 @@ fn high() -> Confidence {
 
 /// Reads the built-in rules. Mistakes are sentences naming file and rule.
 pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
-    let mut rules: Vec<Rule> = Vec::new();
-    let mut mistakes = Vec::new();
+    let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
     for (family, text) in FILES {
-        match toml::from_str::<RawFile>(text) {
-            Err(e) => mistakes.push(format!("{family}.toml: {e}")),
-            Ok(file) => {
-                for raw in file.rule {
-                    let id = raw.id.clone();
-                    match check(raw, family, &file.trigger) {
-                        Ok(rule) if rules.iter().any(|r| r.id == rule.id) => {
-                            mistakes.push(format!("{family}.toml: {id}: this id is used twice"));
-                        }
-                        Ok(rule) => rules.push(rule),
-                        Err(e) => mistakes.push(format!("{family}.toml: {id}: {e}")),
-                    }
-                }
-            }
-        }
+        read(&format!("{family}.toml"), family.into(), text, true, &mut rules, &mut mistakes);
     }
     if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
 }
 
-fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Rule, String> {
+/// Reads the deployment's rule files. Of a file with mistakes the good rules are there, so that those are judged too.
+pub(crate) fn of_files(files: &[RuleFile], mistakes: &mut Vec<String>) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for file in files {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let family = name.strip_suffix(".toml").unwrap_or(name).to_owned();
+        read(&file.path, family.into(), &file.text, false, &mut rules, mistakes);
+    }
+    rules
+}
+
+fn read(
+    path: &str,
+    family: Cow<'static, str>,
+    text: &str,
+    builtin: bool,
+    rules: &mut Vec<Rule>,
+    mistakes: &mut Vec<String>,
+) {
+    let file = match toml::from_str::<RawFile>(text) {
+        Ok(file) => file,
+        Err(e) => return mistakes.push(format!("{path}: {}", syntax(&e, text))),
+    };
+    let lines = lines_of_rules(text, file.rule.len());
+    for (i, table) in file.rule.into_iter().enumerate() {
+        let place = lines.get(i).map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
+        let id = table.get("id").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let name = if id.is_empty() { format!("rule {}", i + 1) } else { format!("rule `{id}`") };
+        let source = serde_json::to_value(&table).unwrap_or_default();
+        let origin = if builtin { Origin::Builtin } else { Origin::File(place.clone()) };
+        let taken = rules.iter().any(|r| r.id == id);
+        let rule = table
+            .try_into::<RawRule>()
+            .map_err(|e| e.message().trim().to_owned())
+            .and_then(|raw| check(raw, family.clone(), &file.trigger, origin, source));
+        match rule {
+            Ok(_) if taken => mistakes.push(format!("{place}: {name}: this id is used twice")),
+            Ok(rule) => rules.push(rule),
+            Err(e) => mistakes.push(format!("{place}: {name}: {e}")),
+        }
+    }
+}
+
+/// What the TOML reader says, with the line, on one line.
+fn syntax(e: &toml::de::Error, text: &str) -> String {
+    let said = e.message().lines().collect::<Vec<_>>().join(", ");
+    match e.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {said}", before.matches('\n').count() + 1),
+        None => said,
+    }
+}
+
+/// Lines on which `[[rule]]` stands; none if they are not as many as there are rules.
+fn lines_of_rules(text: &str, rules: usize) -> Vec<usize> {
+    let headers = text.lines().enumerate().filter(|(_, line)| {
+        line.trim_start().strip_prefix("[[").is_some_and(|l| l.trim_start().starts_with("rule"))
+    });
+    let lines: Vec<usize> = headers.map(|(i, _)| i + 1).collect();
+    if lines.len() == rules { lines } else { Vec::new() }
+}
+
+/// Names are used in configurations, audit records and metric labels.
+fn check_names(id: &str, kind: &str) -> Result<(), String> {
+    let id_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !(1..=64).contains(&id.len()) || !id.bytes().all(id_ok) {
+        return Err("id must be 1 to 64 of a-z, 0-9 and -".into());
+    }
+    let kind_ok = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    if kind.len() > 64 || !kind.starts_with(|c: char| c.is_ascii_uppercase()) || !kind.bytes().all(kind_ok) {
+        return Err("type must be 1 to 64 of A-Z, 0-9 and _, beginning with a letter".into());
+    }
+    Ok(())
+}
+
+fn check(
+    raw: RawRule,
+    family: Cow<'static, str>,
+    shared: &[RawTrigger],
+    origin: Origin,
+    source: serde_json::Value,
+) -> Result<Rule, String> {
+    check_names(&raw.id, &raw.kind)?;
     let form = match (raw.pattern, raw.key, raw.value) {
         (Some(pattern), None, None) => Form::Pattern(pattern),
         (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
@@ -238,15 +393,25 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
     if raw.max_length.is_some_and(|n| n == 0 || n > MATCH_LENGTH_MAX) {
         return Err(format!("max_length must be 1..={MATCH_LENGTH_MAX}"));
     }
-    if raw.examples.is_empty() && raw.key_examples.is_empty() {
+    if origin == Origin::Builtin && raw.examples.is_empty() && raw.key_examples.is_empty() {
         return Err("has no example".into());
     }
+    let allow = Allow::new(AllowSource {
+        secret: &raw.allow,
+        whole: &raw.allow_match,
+        line: &raw.allow_line,
+        stopwords: &raw.stopwords,
+    })?;
     let unmark = |v: Vec<String>| v.into_iter().map(|s| s.replace('|', "")).collect();
     let unmark_pairs = |v: Vec<(String, String)>| {
         v.into_iter().map(|(k, v)| (k.replace('|', ""), v.replace('|', ""))).collect()
     };
     Ok(Rule {
         placeholders: raw.placeholders.unwrap_or(raw.kind == "SECRET"),
+        severity: raw.severity.unwrap_or(Severity::of(&raw.kind, raw.confidence)),
+        origin,
+        source,
+        allow,
         id: raw.id,
         kind: raw.kind,
         description: raw.description,
@@ -273,8 +438,12 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         id: rule.id.clone(),
         kind: rule.kind.clone(),
         description: "rule of this deployment".into(),
-        family: "custom",
+        family: "custom".into(),
         confidence: Confidence::High,
+        severity: Severity::of(&rule.kind, Confidence::High),
+        origin: Origin::Config,
+        source: serde_json::json!({ "pattern": rule.pattern }),
+        allow: Allow::default(),
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tidegate_core::config::json_schema;
 use tidegate_net::cli::{Check, CheckFormat, Cli, Command, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use tidegate_net::control::{self, gateway};
-use tidegate_net::{metrics, scan, snapshot};
+use tidegate_net::{metrics, rules_cmd, scan, snapshot};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +25,7 @@ fn main() {
             EXIT_OK
         }
         Command::Scan(args) => scan::run(&args),
+        Command::Rules(command) => rules_cmd::run(&command),
         Command::DemoServer(args) => demo_server(args.listen),
     };
     std::process::exit(code.into());

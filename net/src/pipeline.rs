@@ -135,8 +135,9 @@ async fn judge_request(
     // The buffer is lent to nobody while the inspection may pause.
     let wire = std::mem::take(&mut conn.buf);
     let charged = judge.charge(ctx);
+    let plan = &server.plans(x.tool.as_deref()).request;
     let report = match charged {
-        Ok(()) => judge.inspect(ctx, local, &server.request, &wire[body.clone()]).await,
+        Ok(()) => judge.inspect(ctx, local, plan, &wire[body.clone()]).await,
         Err(_) => Report::default(),
     };
     conn.buf = wire;
@@ -344,15 +345,16 @@ fn mirrored_headers(
     if params().enumerate().any(|(i, n)| params().take(i).any(|m| m.eq_ignore_ascii_case(n))) {
         return Err(Reason::HeaderMismatch);
     }
+    let plan = &server.plans(x.tool.as_deref()).request;
     for (name, value) in conn.head.iter(&conn.buf).filter(|(n, _)| is_param(n)) {
         let plain = mcp::decode_header_value(value).ok_or(Reason::HeaderMismatch)?;
         let text = std::str::from_utf8(&plain).map_err(|_| Reason::HeaderMismatch)?;
         let new = match now(&plain) {
             Some(new) => Some(new),
-            None if server.request.is_off() => None,
+            None if plan.is_off() => None,
             None => {
                 let key = String::from_utf8_lossy(&name[PARAM_PREFIX.len()..]);
-                let (report, new) = judge.inspect_text(local, &server.request, text, &key);
+                let (report, new) = judge.inspect_text(local, plan, text, &key);
                 let verdict = report.verdict;
                 x.found(ctx, Direction::Request, report);
                 match verdict {

@@ -248,7 +248,7 @@ async fn judge_answer(
     if !ours || !matches!(message.kind, MessageKind::Result | MessageKind::Error) {
         return Err(Reason::UpstreamProtocol);
     }
-    let report = judge.inspect(ctx, local, &server.response, wire).await;
+    let report = judge.inspect(ctx, local, &server.plans(x.tool.as_deref()).response, wire).await;
     let verdict = report.verdict;
     x.found(ctx, Direction::Response, report);
     if verdict == Verdict::Blocked { Err(Reason::ResponseBlocked) } else { Ok(verdict) }

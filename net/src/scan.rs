@@ -1,14 +1,26 @@
-//! `tidegate scan`: the gateway's inspection, offline, over files or standard input.
+//! `tidegate scan`: the gateway's inspection, offline, over files, folders or standard input; and reports of it, or of
+//! recorded audit segments.
+
+mod audit;
+mod inputs;
 
 use crate::cli::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Scan, ScanDirection, ScanFormat, ScanInput};
 use crate::control::gateway;
+use crate::progress::Progress;
+use crate::report::{Finding, Report, Source, Tally};
+use inputs::Entry;
 use serde_json::json;
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use tidegate_core::config::{Actions, Mode};
-use tidegate_core::json::{Doc, JsonError, JsonLimits, Parser};
+use tidegate_core::json::{Doc, JsonError, JsonLimits, Kind, Parser};
 use tidegate_inspect::message::{Found, Inspector, Plan, Verdict, find_in_text};
-use tidegate_inspect::{Confidence, Context, Engine, Scratch};
+use tidegate_inspect::{Context, Engine, Scratch, Sources};
+
+/// Calls of tools remembered for their answers, in one file.
+const CALLS_MAX: usize = 10_000;
 
 /// Everything one run needs.
 struct Scanner {
@@ -18,49 +30,161 @@ struct Scanner {
     inspector: Inspector,
     parser: Parser,
     doc: Doc,
+    /// Tools called in this file, by request id.
+    calls: HashMap<Vec<u8>, String>,
+}
+
+/// What came of it so far.
+struct Outcome {
+    out: Box<dyn Write>,
+    tally: Tally,
+    progress: Progress,
+    failed: bool,
+}
+
+impl Outcome {
+    /// Says on standard error what went wrong, and goes on.
+    fn fail(&mut self, text: String) {
+        self.progress.wipe();
+        eprintln!("tidegate scan: {text}");
+        self.tally.problem(text);
+        self.failed = true;
+    }
 }
 
 /// Runs the command and returns its exit code. Findings go to standard output, mistakes to standard error.
 pub fn run(args: &Scan) -> u8 {
-    let mut scanner = match Scanner::new(args) {
-        Ok(scanner) => scanner,
-        Err(mistakes) => {
-            mistakes.iter().for_each(|m| eprintln!("tidegate scan: {m}"));
+    let out: std::io::Result<Box<dyn Write>> = match &args.output {
+        None => Ok(Box::new(BufWriter::new(std::io::stdout()))),
+        Some(path) => File::create(path).map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write>),
+    };
+    let out = match out {
+        Ok(out) => out,
+        Err(e) => {
+            let path = args.output.as_deref().unwrap_or(Path::new("")).display();
+            eprintln!("tidegate scan: --output {path}: {e}");
             return EXIT_USAGE;
         }
     };
-    let stdin = Path::new("-").to_owned();
-    let files = if args.files.is_empty() { std::slice::from_ref(&stdin) } else { &args.files };
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let (mut findings, mut failed) = (0, false);
-    for file in files {
-        let name = if file == &stdin { "<stdin>".into() } else { file.display().to_string() };
-        let result =
-            read(file, &stdin).and_then(|bytes| scanner.input(args, &name, &bytes, &mut out, &mut failed));
-        match result {
-            Ok(n) => findings += n,
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return EXIT_USAGE,
-            Err(e) => {
-                eprintln!("tidegate scan: {name}: {e}");
-                failed = true;
-            }
+    let mut o = Outcome { out, tally: Tally::default(), progress: Progress::new(), failed: false };
+    let done = if args.input == ScanInput::Audit {
+        if args.redact {
+            eprintln!("tidegate scan: --redact: audit records hold no values; leave it out");
+            return EXIT_USAGE;
         }
-    }
-    failed |= out.flush().is_err();
-    match (failed, findings) {
+        let mut records = audit::Records::default();
+        each_input(args, &mut o, &mut |name, from, o| {
+            match records.read(name, from, &mut o.tally, &mut o.progress)? {
+                0 => {}
+                n => o.fail(format!("{name}: {n} line(s) are no audit records")),
+            }
+            Ok(())
+        })
+    } else {
+        let mut scanner = match Scanner::new(args) {
+            Ok(scanner) => scanner,
+            Err(mistakes) => {
+                mistakes.iter().for_each(|m| eprintln!("tidegate scan: {m}"));
+                return EXIT_USAGE;
+            }
+        };
+        each_input(args, &mut o, &mut |name, mut from, o| {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes)?;
+            scanner.input(args, name, &bytes, o)
+        })
+    };
+    o.progress.wipe();
+    let findings = o.tally.findings();
+    let written = done.and_then(|()| finish(args, &mut o.out, std::mem::take(&mut o.tally)));
+    match (o.failed || written.is_err(), findings) {
         (true, _) => EXIT_USAGE,
         (false, 0) => EXIT_OK,
         (false, _) => EXIT_FINDINGS,
     }
 }
 
-fn read(file: &Path, stdin: &Path) -> std::io::Result<Vec<u8>> {
-    if file != stdin {
-        return std::fs::read(file);
+/// The report, where one was asked for.
+fn finish(args: &Scan, out: &mut impl Write, tally: Tally) -> std::io::Result<()> {
+    let audit = args.input == ScanInput::Audit;
+    let report = tally.finish(if audit { Source::Audit } else { Source::Files });
+    match args.format() {
+        ScanFormat::Html => out.write_all(report.html().as_bytes())?,
+        ScanFormat::Json => out.write_all(report.json().as_bytes())?,
+        ScanFormat::Jsonl if audit => writeln!(out, "{}", json!(report))?,
+        ScanFormat::Text if audit => summary(&report, out)?,
+        ScanFormat::Text | ScanFormat::Jsonl => {}
     }
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes)?;
-    Ok(bytes)
+    out.flush()
+}
+
+/// Counts for people.
+fn summary(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{} calls, {} findings, {} values replaced",
+        report.calls, report.findings, report.redactions
+    )?;
+    for (key, heading) in crate::report::TABLES {
+        let rows = report.tables.get(key).map_or(&[][..], Vec::as_slice);
+        for (i, row) in rows.iter().enumerate() {
+            if i == 0 {
+                writeln!(out, "\n{heading}")?;
+            }
+            let name: String = row.name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            writeln!(out, "{:>12}  {name}", row.count)?;
+        }
+    }
+    Ok(())
+}
+
+type Each<'a> = dyn FnMut(&str, Box<dyn Read>, &mut Outcome) -> std::io::Result<()> + 'a;
+
+/// Calls `each` for everything that is to be read. `Err`: nobody reads what is written any more.
+fn each_input(args: &Scan, o: &mut Outcome, each: &mut Each<'_>) -> std::io::Result<()> {
+    let stdin = Path::new("-").to_owned();
+    let files = if args.files.is_empty() { std::slice::from_ref(&stdin) } else { &args.files };
+    let mut one = |name: &str, from: std::io::Result<Box<dyn Read>>, o: &mut Outcome| match from
+        .and_then(|from| each(name, from, o))
+    {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(e),
+        Err(e) => {
+            o.fail(format!("{name}: {e}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    };
+    for file in files {
+        if *file == stdin {
+            one("<stdin>", Ok(Box::new(std::io::stdin())), o)?;
+            continue;
+        }
+        if args.redact && file.is_dir() {
+            o.fail(format!("{}: is a folder; --redact takes files", file.display()));
+            continue;
+        }
+        let mut broken = None;
+        inputs::entries(file, args.input, &mut |entry| {
+            if broken.is_some() {
+                return;
+            }
+            match entry {
+                Entry::Skipped(why) => o.tally.skip(why),
+                Entry::Failed(path, why) => o.fail(format!("{}: {why}", path.display())),
+                Entry::File(path) => {
+                    let name = path.display().to_string();
+                    let (inputs, mib, found) = (o.tally.inputs(), o.tally.bytes() >> 20, o.tally.findings());
+                    o.progress.show(|| format!("{inputs} files, {mib} MiB, {found} findings: {name}"));
+                    let from = File::open(&path).map(|file| Box::new(file) as Box<dyn Read>);
+                    broken = one(&name, from, o).err();
+                }
+            }
+        });
+        if let Some(e) = broken {
+            return Err(e);
+        }
+    }
+    Ok(())
 }
 
 impl Scanner {
@@ -68,7 +192,7 @@ impl Scanner {
         let (config, _) = gateway::load(args.config.as_deref())
             .map_err(|m| m.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let rules = &config.inspection;
-        let engine = Engine::build(&rules.custom, &rules.disabled_rules)
+        let engine = Engine::from_sources(&Sources::of(rules))
             .map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let actions: &Actions = match args.direction {
             ScanDirection::Request => &rules.actions.request,
@@ -84,33 +208,27 @@ impl Scanner {
             inspector: Inspector::for_documents(limits),
             parser: Parser::new(limits),
             doc: Doc::default(),
+            calls: HashMap::new(),
         })
     }
 
-    /// Scans one input; returns how many findings it has.
-    fn input(
-        &mut self,
-        args: &Scan,
-        name: &str,
-        bytes: &[u8],
-        out: &mut impl Write,
-        failed: &mut bool,
-    ) -> std::io::Result<usize> {
-        let mut total = 0;
+    /// Scans one input.
+    fn input(&mut self, args: &Scan, name: &str, bytes: &[u8], o: &mut Outcome) -> std::io::Result<()> {
+        o.tally.input(bytes.len());
+        self.calls.clear();
         match args.input {
             ScanInput::Text => {
                 let found = self.text(bytes);
-                total += found.len();
-                self.emit(args, name, None, bytes, &found, out)?;
+                self.emit(args, name, None, bytes, &found, None, o)?;
             }
             ScanInput::Json => match self.document(bytes) {
                 Ok(found) => {
-                    total += found.len();
-                    self.emit(args, name, None, bytes, &found, out)?;
+                    let tool = self.tool();
+                    self.emit(args, name, None, bytes, &found, tool.as_deref(), o)?;
                 }
                 Err(_) => return Err(std::io::Error::other("not one JSON text; use --input text or jsonl")),
             },
-            ScanInput::Jsonl => {
+            ScanInput::Jsonl | ScanInput::Audit => {
                 for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
                     let line = line.strip_suffix(b"\r").unwrap_or(line);
                     if line.trim_ascii().is_empty() {
@@ -118,18 +236,33 @@ impl Scanner {
                     }
                     match self.document(line) {
                         Ok(found) => {
-                            total += found.len();
-                            self.emit(args, name, Some(i + 1), line, &found, out)?;
+                            let tool = self.tool();
+                            self.emit(args, name, Some(i + 1), line, &found, tool.as_deref(), o)?;
                         }
-                        Err(_) => {
-                            eprintln!("tidegate scan: {name}:{}: not a JSON text", i + 1);
-                            *failed = true;
-                        }
+                        Err(_) => o.fail(format!("{name}:{}: not a JSON text", i + 1)),
                     }
                 }
             }
         }
-        Ok(total)
+        Ok(())
+    }
+
+    /// The tool that the document calls, or answers for.
+    fn tool(&mut self) -> Option<String> {
+        let doc = &self.doc;
+        let object = |i: Option<u32>| i.filter(|i| doc.tok(*i).kind == Kind::Object);
+        let string = |i: Option<u32>| i.filter(|i| doc.tok(*i).kind == Kind::String);
+        let root = object((!doc.toks().is_empty()).then_some(0))?;
+        let id = doc.get(root, b"id").map(|id| doc.bytes(id).to_vec());
+        if string(doc.get(root, b"method")).is_some_and(|m| doc.bytes(m) == b"tools/call") {
+            let params = object(doc.get(root, b"params"))?;
+            let tool = doc.str(string(doc.get(params, b"name"))?).to_owned();
+            if let Some(id) = id.filter(|_| self.calls.len() < CALLS_MAX) {
+                self.calls.insert(id, tool.clone());
+            }
+            return Some(tool);
+        }
+        self.calls.get(&id?).cloned()
     }
 
     fn text(&mut self, bytes: &[u8]) -> Vec<Found> {
@@ -153,6 +286,8 @@ impl Scanner {
         Ok(self.inspector.report(&self.engine, &mut self.scratch, &self.plan, &self.doc, bytes))
     }
 
+    /// Counts the findings, and writes them in the formats that list them.
+    #[allow(clippy::too_many_arguments)]
     fn emit(
         &mut self,
         args: &Scan,
@@ -160,11 +295,9 @@ impl Scanner {
         line: Option<usize>,
         bytes: &[u8],
         found: &[Found],
-        out: &mut impl Write,
+        tool: Option<&str>,
+        o: &mut Outcome,
     ) -> std::io::Result<()> {
-        if args.redact {
-            return self.redact(args, bytes, found, out);
-        }
         let (mut counted, mut line_at) = (0, 1);
         for f in found {
             let line = line.unwrap_or_else(|| {
@@ -173,25 +306,25 @@ impl Scanner {
                 line_at
             });
             let rule = &self.engine.rules()[usize::from(f.rule.0)];
-            let (confidence, action) = (confidence(f.confidence), action(f.mode));
-            match args.format {
-                ScanFormat::Jsonl => {
-                    let finding = json!({
-                        "file": name, "line": line, "start": f.start, "end": f.end, "type": rule.kind, "rule": rule.id,
-                        "confidence": confidence, "action": action,
-                    });
-                    writeln!(out, "{finding}")?;
-                }
-                ScanFormat::Text => {
-                    let (start, end, kind, id) = (f.start, f.end, &rule.kind, &rule.id);
-                    writeln!(
-                        out,
-                        "{name}:{line}: {kind} ({id}, {confidence}) at bytes {start}..{end}: {action}"
-                    )?;
-                }
+            let finding = Finding {
+                file: name,
+                line,
+                start: f.start,
+                end: f.end,
+                kind: &rule.kind,
+                rule: &rule.id,
+                confidence: f.confidence.as_str(),
+                severity: rule.severity,
+                action: action(f.mode),
+                tool,
+                value: &String::from_utf8_lossy(&bytes[f.start..f.end]),
+            };
+            o.tally.finding(&finding);
+            if !args.redact {
+                list(args.format(), &finding, &mut o.out)?;
             }
         }
-        Ok(())
+        if args.redact { self.redact(args, bytes, found, &mut o.out) } else { Ok(()) }
     }
 
     /// Prints the input with its findings replaced.
@@ -230,11 +363,21 @@ impl Scanner {
     }
 }
 
-fn confidence(c: Confidence) -> &'static str {
-    match c {
-        Confidence::Low => "low",
-        Confidence::Medium => "medium",
-        Confidence::High => "high",
+/// One finding, in the formats that list them.
+fn list(format: ScanFormat, f: &Finding<'_>, out: &mut impl Write) -> std::io::Result<()> {
+    let Finding { file, line, start, end, kind, rule, confidence, action, .. } = f;
+    match format {
+        ScanFormat::Jsonl => {
+            let finding = json!({
+                "file": file, "line": line, "start": start, "end": end, "type": kind, "rule": rule,
+                "confidence": confidence, "action": action,
+            });
+            writeln!(out, "{finding}")
+        }
+        ScanFormat::Text => {
+            writeln!(out, "{file}:{line}: {kind} ({rule}, {confidence}) at bytes {start}..{end}: {action}")
+        }
+        ScanFormat::Json | ScanFormat::Html => Ok(()),
     }
 }
 

@@ -8,12 +8,12 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidegate_core::config::{Config, ServerConfig, ServerUrl};
+use tidegate_core::config::{ActionTable, Config, ServerConfig, ServerUrl};
 use tidegate_core::http1::HeadLimits;
 use tidegate_core::json::JsonLimits;
 use tidegate_core::limits::Limits;
-use tidegate_inspect::Engine;
 use tidegate_inspect::message::Plan;
+use tidegate_inspect::{Engine, Sources};
 
 /// One server, ready for use.
 pub struct Server {
@@ -29,14 +29,39 @@ pub struct Server {
     pub own_fields: Vec<u8>,
     /// Further client fields that are passed on, lower case.
     pub forward: Vec<String>,
-    /// Actions for requests.
-    pub request: Plan,
-    /// Actions for answers.
-    pub response: Plan,
+    /// What is done about findings.
+    plans: Plans,
+    /// The same for single tools; mostly empty.
+    tools: HashMap<String, Plans>,
     /// Counters.
     pub metrics: Arc<ServerMetrics>,
     /// Connections may be shared between generations with the same value.
     pub pool_key: u64,
+}
+
+/// What is done about findings, by direction.
+pub struct Plans {
+    /// Actions for requests.
+    pub request: Plan,
+    /// Actions for answers.
+    pub response: Plan,
+}
+
+impl Plans {
+    fn new(engine: &Engine, actions: &ActionTable, disabled: &[String], findings_max: u64) -> Plans {
+        let plan = |actions| Plan::new(engine, actions, findings_max as usize).without(engine, disabled);
+        Plans { request: plan(&actions.request), response: plan(&actions.response) }
+    }
+}
+
+impl Server {
+    /// The plans for a call of this tool and for its answer; without a tool, those for everything else.
+    pub fn plans(&self, tool: Option<&str>) -> &Plans {
+        if self.tools.is_empty() {
+            return &self.plans;
+        }
+        tool.and_then(|tool| self.tools.get(tool)).unwrap_or(&self.plans)
+    }
 }
 
 /// The state of one generation.
@@ -89,7 +114,7 @@ impl Snapshot {
         let mut errors = Vec::new();
         let engine = match engine {
             Some(engine) => engine,
-            None => match Engine::build(&config.inspection.custom, &config.inspection.disabled_rules) {
+            None => match Engine::from_sources(&Sources::of(&config.inspection)) {
                 Ok(engine) => Arc::new(engine),
                 Err(mistakes) => {
                     let path = || "inspection".to_owned();
@@ -103,6 +128,7 @@ impl Snapshot {
         let limits = config.limits;
         let mut servers = HashMap::new();
         for (name, server) in &config.servers {
+            unknown_rules(name, server, &engine, &mut errors);
             let addrs = addresses.get(name).cloned().unwrap_or_default();
             match build_server(name, server, addrs, &engine, metrics, &limits) {
                 Ok(built) => drop(servers.insert(name.clone().into_bytes(), Arc::new(built))),
@@ -181,6 +207,22 @@ fn hosts(config: &Config, listen: SocketAddr) -> Option<Vec<String>> {
     Some(hosts)
 }
 
+/// Reports ids in the lists of a server and its tools that no rule has.
+fn unknown_rules(name: &str, server: &ServerConfig, engine: &Engine, errors: &mut Vec<BuildError>) {
+    let path = format!("servers.{name}.inspection");
+    let tools = server.tools.iter().map(|(tool, t)| (format!("{path}.tools.{tool}"), &t.disabled_rules));
+    let mut told: Vec<&str> = Vec::new(); // a tool's list begins with its server's
+    for (path, ids) in std::iter::once((path.clone(), &server.disabled_rules)).chain(tools) {
+        for id in ids.iter().filter(|id| !engine.knows(id)) {
+            if !told.contains(&id.as_str()) {
+                let problem = format!("there is no rule `{id}`; `tidegate rules list` shows all");
+                errors.push(BuildError { path: format!("{path}.disabled_rules"), problem });
+                told.push(id);
+            }
+        }
+    }
+}
+
 fn build_server(
     name: &str,
     config: &ServerConfig,
@@ -212,8 +254,15 @@ fn build_server(
         tls,
         own_fields,
         forward: config.forward_headers.clone(),
-        request: Plan::new(engine, &config.inspection.request, limits.findings_max as usize),
-        response: Plan::new(engine, &config.inspection.response, limits.findings_max as usize),
+        plans: Plans::new(engine, &config.inspection, &config.disabled_rules, limits.findings_max),
+        tools: config
+            .tools
+            .iter()
+            .map(|(tool, t)| {
+                let plans = Plans::new(engine, &t.actions, &t.disabled_rules, limits.findings_max);
+                (tool.clone(), plans)
+            })
+            .collect(),
         metrics: metrics.server(name),
         pool_key: hasher.finish(),
     })

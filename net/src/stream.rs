@@ -261,7 +261,7 @@ async fn event(
     } else if message.kind == MessageKind::Request && x.era == Some(Era::Modern) {
         return Err(Reason::UpstreamProtocol); // servers do not ask in the stateless era
     }
-    let report = judge.inspect(ctx, local, &server.response, &r.data).await;
+    let report = judge.inspect(ctx, local, &server.plans(x.tool.as_deref()).response, &r.data).await;
     let verdict = report.verdict;
     x.found(ctx, Direction::Response, report);
     match verdict {

@@ -36,7 +36,8 @@ audit:
 pub struct Env<'a> {
     /// Value of an environment variable, `None` when it is not set; for `${NAME}`.
     pub var: &'a dyn Fn(&str) -> Option<String>,
-    /// Text of a file; for `file:/path`. The error is shown to the operator and must not quote the content.
+    /// Text of a file; for `file:/path` and `rule_files`, whose paths may be relative to the configuration file. The
+    /// error is shown to the operator and must not quote the content.
     pub file: &'a dyn Fn(&Path) -> Result<String, String>,
 }
 
@@ -80,7 +81,7 @@ pub fn load(yaml: &str, env: Env<'_>) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let config = parse(yaml, &mut mistakes).and_then(|document| {
         let tree = walk::walk(&document, env, &mut mistakes);
-        build::build(&tree, &mut mistakes)
+        build::build(&tree, env, &mut mistakes)
     });
     match config {
         Some(config) if mistakes.is_empty() => Ok(config),

@@ -55,9 +55,25 @@ pub fn load(file: Option<&Path>) -> Result<(Config, Vec<u8>), Vec<config::Mistak
         })?,
     };
     let var = |name: &str| std::env::var(name).ok();
-    let read = |path: &Path| std::fs::read_to_string(path).map_err(|e| e.to_string());
+    let read = |path: &Path| std::fs::read_to_string(beside(file, path)).map_err(|e| e.to_string());
     let config = config::load(&text, Env { var: &var, file: &read })?;
     Ok((config, text.into_bytes()))
+}
+
+/// Where a path of the configuration leads: relative ones start at its file.
+fn beside(config_file: Option<&Path>, path: &Path) -> PathBuf {
+    config_file.and_then(Path::parent).map_or_else(|| path.to_owned(), |dir| dir.join(path))
+}
+
+/// The files a configuration was read from, with what was read.
+fn files_of(config_file: Option<&Path>, config: &Config, bytes: &[u8]) -> Vec<watch::Loaded> {
+    let own = config_file.map(|file| watch::Loaded::new(file.to_owned(), bytes));
+    let rules = config
+        .inspection
+        .rule_files
+        .iter()
+        .map(|f| watch::Loaded::new(beside(config_file, Path::new(&f.path)), f.text.as_bytes()));
+    own.into_iter().chain(rules).collect()
 }
 
 fn sentences<T: ToString>(mistakes: &[T]) -> Vec<String> {
@@ -90,9 +106,11 @@ pub fn run(config_file: Option<PathBuf>, addr_file: Option<PathBuf>) -> Result<(
     let metrics = Metrics::new(workers);
     let (writer, sinks) =
         Writer::start(&config.audit, workers).map_err(|e| RunError::Config(vec![e.to_string()]))?;
-    let control = Control { config_file, addr_file, logging, metrics, listen, demo: None, engine_of: None };
+    let watched = watch::Files::new(files_of(config_file.as_deref(), &config, &bytes));
+    let control =
+        Control { config_file, addr_file, logging, metrics, listen, demo: None, engine_of: None, watched };
     let threads = Threads { sockets, sinks, cores, workers, driver };
-    let result = runtime.block_on(control.run(config, bytes, threads, &writer));
+    let result = runtime.block_on(control.run(config, threads, &writer));
     writer.stop();
     tracing::info!("ended");
     result
@@ -114,19 +132,14 @@ struct Control {
     listen: SocketAddr,
     demo: Option<SocketAddr>,
     engine_of: Option<Arc<Snapshot>>,
+    watched: watch::Files,
 }
 
 impl Control {
-    async fn run(
-        mut self,
-        mut config: Config,
-        bytes: Vec<u8>,
-        threads: Threads,
-        writer: &Writer,
-    ) -> Result<(), RunError> {
+    async fn run(mut self, mut config: Config, threads: Threads, writer: &Writer) -> Result<(), RunError> {
         let mut shutdowns = watch::Shutdowns::install().map_err(internal("signals"))?;
-        let file = self.config_file.clone().map(|f| (f, bytes.as_slice()));
-        let mut reloads = watch::reloads(file).map_err(internal("watching the configuration"))?;
+        let mut reloads =
+            watch::reloads(self.watched.clone()).map_err(internal("watching the configuration"))?;
         if config.demo {
             let listener =
                 tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(internal("demo server"))?;
@@ -192,6 +205,8 @@ impl Control {
             headers: Vec::new(),
             forward_headers: Vec::new(),
             inspection: config.inspection.actions.clone(),
+            disabled_rules: Vec::new(),
+            tools: Default::default(),
         };
         config.servers.insert("demo".into(), server);
     }
@@ -205,7 +220,7 @@ impl Control {
     ) -> Result<Snapshot, Vec<String>> {
         let same = |s: &&Arc<Snapshot>| {
             let (a, b) = (&s.config.inspection, &config.inspection);
-            a.custom == b.custom && a.disabled_rules == b.disabled_rules
+            a.custom == b.custom && a.rule_files == b.rule_files && a.disabled_rules == b.disabled_rules
         };
         let engine = self.engine_of.as_ref().filter(same).map(|s| s.engine.clone());
         Snapshot::build(config, self.listen, addresses, &self.metrics, engine, generation)
@@ -322,7 +337,9 @@ impl Control {
     }
 
     async fn try_reload(&mut self, config: &mut Config, published: &Published) -> Result<(), Vec<String>> {
-        let (mut next, _) = load(self.config_file.as_deref()).map_err(|m| sentences(&m))?;
+        let (mut next, bytes) = load(self.config_file.as_deref()).map_err(|m| sentences(&m))?;
+        // From here on, even if it is refused: the mistake may be in a file that has just been named.
+        self.watched.set(files_of(self.config_file.as_deref(), &next, &bytes));
         let fixed = [
             ("listen", next.listen != config.listen),
             ("admin", next.admin != config.admin),

@@ -1,11 +1,13 @@
-//! What makes the process reload or stop: a changed configuration file, SIGHUP, SIGTERM, SIGINT.
+//! What makes the process reload or stop: a changed configuration or rule file, SIGHUP, SIGTERM, SIGINT.
 //!
-//! The file is read each second and compared by digest: that works with every way of replacing a file (rename,
+//! The files are read each second and compared by digest: that works with every way of replacing a file (rename,
 //! symlink swap, mounted volumes), where notifications of the kernel do not.
 
 use ring::digest::{Digest, SHA256, digest};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -16,7 +18,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Why to reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadReason {
-    /// The configuration file has other content.
+    /// The configuration file, or a rule file, has other content.
     FileChanged,
     /// SIGHUP.
     Hangup,
@@ -31,15 +33,47 @@ pub enum ShutdownReason {
     Interrupt,
 }
 
-/// Begins to watch for reasons to reload; call it once, within the runtime. `file` is the configuration file and the
-/// content it was loaded with, so that a change between loading and watching is seen. Reasons that come while one is
-/// waiting in the channel are merged into it. Dropping the receiver ends the watching.
-pub fn reloads(file: Option<(PathBuf, &[u8])>) -> io::Result<mpsc::Receiver<ReloadReason>> {
+/// A file that a configuration was read from, and the content that was read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    path: PathBuf,
+    digest: Digest,
+}
+
+impl Loaded {
+    /// `content` was read from `path`.
+    pub fn new(path: PathBuf, content: &[u8]) -> Loaded {
+        Loaded { path, digest: digest(&SHA256, content) }
+    }
+}
+
+/// The files to look at; a reload may name others.
+#[derive(Debug, Clone, Default)]
+pub struct Files(Arc<Mutex<Vec<Loaded>>>);
+
+impl Files {
+    /// Begins with these.
+    pub fn new(files: Vec<Loaded>) -> Files {
+        Files(Arc::new(Mutex::new(files)))
+    }
+
+    /// Looks at these from now on.
+    pub fn set(&self, files: Vec<Loaded>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    fn get(&self) -> Vec<Loaded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Begins to watch for reasons to reload; call it once, within the runtime. `files` say with which content they were
+/// loaded, so that a change between loading and watching is seen. Reasons that come while one is waiting in the channel
+/// are merged into it. Dropping the receiver ends the watching.
+pub fn reloads(files: Files) -> io::Result<mpsc::Receiver<ReloadReason>> {
     let (sender, receiver) = mpsc::channel(1);
     let hangup = signal(SignalKind::hangup())?;
-    if let Some((path, loaded)) = file {
-        tokio::spawn(watch_file(path, digest(&SHA256, loaded), POLL, sender.clone()));
-    }
+    tokio::spawn(watch_files(files, POLL, sender.clone()));
     tokio::spawn(watch_hangup(hangup, sender));
     Ok(receiver)
 }
@@ -54,14 +88,22 @@ fn tell(reasons: &mpsc::Sender<ReloadReason>, reason: ReloadReason) -> bool {
 }
 
 /// Tells each new content once it was the same for two looks in a row: a half-written file is not a change.
-async fn watch_file(path: PathBuf, loaded: Digest, poll: Duration, reasons: mpsc::Sender<ReloadReason>) {
-    let mut watched = Watched { told: loaded, seen: None };
+async fn watch_files(files: Files, poll: Duration, reasons: mpsc::Sender<ReloadReason>) {
+    let mut watched: HashMap<PathBuf, Watched> = HashMap::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(poll) => {}
             () = reasons.closed() => return,
         }
-        if watched.look(content(&path).await) && !tell(&reasons, ReloadReason::FileChanged) {
+        let now = files.get();
+        watched.retain(|path, _| now.iter().any(|f| f.path == *path));
+        let mut changed = false;
+        for file in now {
+            let seen = content(&file.path).await;
+            let one = watched.entry(file.path).or_insert(Watched { told: file.digest, seen: None });
+            changed |= one.look(seen);
+        }
+        if changed && !tell(&reasons, ReloadReason::FileChanged) {
             return;
         }
     }
@@ -166,13 +208,20 @@ mod tests {
         std::fs::write(&two, "two").expect("writes");
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(&one, &link).expect("links");
+        let files = Files::new(vec![Loaded::new(link.clone(), b"one")]);
         let (sender, mut receiver) = mpsc::channel(1);
         let poll = Duration::from_millis(10);
-        let watching = tokio::spawn(watch_file(link.clone(), digest(&SHA256, b"one"), poll, sender));
+        let watching = tokio::spawn(watch_files(files.clone(), poll, sender));
         assert!(tokio::time::timeout(poll * 10, receiver.recv()).await.is_err(), "nothing has changed");
         let next = dir.join("next");
         std::os::unix::fs::symlink(&two, &next).expect("links");
         std::fs::rename(&next, &link).expect("swaps");
+        let reason = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
+        assert_eq!(reason.expect("in time"), Some(ReloadReason::FileChanged));
+        // A file that a reload names is looked at from then on.
+        files.set(vec![Loaded::new(link.clone(), b"two"), Loaded::new(one.clone(), b"one")]);
+        assert!(tokio::time::timeout(poll * 10, receiver.recv()).await.is_err(), "nothing has changed");
+        std::fs::write(&one, "other").expect("writes");
         let reason = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
         assert_eq!(reason.expect("in time"), Some(ReloadReason::FileChanged));
         drop(receiver);
@@ -182,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hangup_asks_for_a_reload() {
-        let mut reasons = reloads(None).expect("the handler can be installed");
+        let mut reasons = reloads(Files::default()).expect("the handler can be installed");
         send_to_self("-HUP");
         let reason = tokio::time::timeout(Duration::from_secs(10), reasons.recv()).await;
         assert_eq!(reason.expect("in time"), Some(ReloadReason::Hangup));

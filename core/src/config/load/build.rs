@@ -4,19 +4,22 @@
 
 use super::super::{
     ActionTable, Actions, AuditConfig, Config, CustomRule, Durability, InspectionConfig, IoDriver, LogConfig,
-    Mode, Secret, ServerConfig,
+    Mode, RuleFile, Secret, ServerConfig, ToolInspection,
 };
-use super::Mistake;
 use super::text;
 use super::walk::{Map, Node, join};
+use super::{Env, Mistake};
 use crate::limits::{Limits, SPECS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Largest rule file, in bytes: a thousand rules with many examples have a third of it.
+const RULE_FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Makes the configuration; `None` when it cannot be made at all, which is reported.
-pub(super) fn build(root: &Map, mistakes: &mut Vec<Mistake>) -> Option<Config> {
-    let mut build = Build { mistakes };
+pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+    let mut build = Build { env, mistakes };
     let log = root.map("log");
     let (listen, admin) = build.addresses(root);
     let actions = global_actions(root.map("inspection"));
@@ -46,6 +49,7 @@ pub(super) fn build(root: &Map, mistakes: &mut Vec<Mistake>) -> Option<Config> {
 }
 
 struct Build<'a> {
+    env: Env<'a>,
     mistakes: &'a mut Vec<Mistake>,
 }
 
@@ -169,18 +173,38 @@ impl Build<'_> {
             self.mistake(&join(path, "forward_headers"), None, problem, remedy);
         }
         let tls_ca = server.map("tls").text("ca").map(PathBuf::from);
+        let given = server.map("inspection");
+        let here = join(path, "inspection");
+        let inspection = server_actions(given, global);
+        let disabled_rules = self.distinct(given, &here, "disabled_rules", |s| Some(s.to_owned()));
+        let tools = self.tools(&here, given, &inspection, &disabled_rules);
         let url = text::server_url(server.text("url")?).ok()?;
         if tls_ca.is_some() && !url.tls {
             let problem = "has no effect, because the url begins with http://";
             self.mistake(&join(path, "tls"), None, problem, "write https:// in the url, or remove tls");
         }
-        Some(ServerConfig {
-            url,
-            tls_ca,
-            headers,
-            forward_headers,
-            inspection: server_actions(server.map("inspection"), global),
-        })
+        Some(ServerConfig { url, tls_ca, headers, forward_headers, inspection, disabled_rules, tools })
+    }
+
+    /// A tool's settings stand to its server's as these to the global ones.
+    fn tools(
+        &mut self,
+        path: &str,
+        given: &Map,
+        server: &ActionTable,
+        disabled: &[String],
+    ) -> BTreeMap<String, ToolInspection> {
+        let mut tools = BTreeMap::new();
+        for (name, node) in &given.map("tools").0 {
+            let Node::Map(tool) = node else { continue };
+            let here = join(&join(path, "tools"), name);
+            let own = self.distinct(tool, &here, "disabled_rules", |s| Some(s.to_owned()));
+            let mut disabled_rules = disabled.to_vec();
+            disabled_rules.extend(own.into_iter().filter(|id| !disabled.contains(id)));
+            let actions = server_actions(tool, server);
+            tools.insert(name.clone(), ToolInspection { actions, disabled_rules });
+        }
+        tools
     }
 
     fn headers(&mut self, path: &str, server: &Map) -> Vec<(String, Secret)> {
@@ -252,7 +276,31 @@ impl Build<'_> {
             let problem = format!("{id} is a rule of inspection.custom");
             self.mistake("inspection.disabled_rules", None, problem, "remove the rule there, or its id here");
         }
-        InspectionConfig { actions, custom, disabled_rules }
+        InspectionConfig { actions, custom, rule_files: self.rule_files(given), disabled_rules }
+    }
+
+    fn rule_files(&mut self, given: &Map) -> Vec<RuleFile> {
+        let mut files: Vec<RuleFile> = Vec::new();
+        for (i, path) in given.texts("rule_files") {
+            let here = format!("inspection.rule_files[{i}]");
+            let shown = Some(format!("{path:?}"));
+            if files.iter().any(|f| f.path == path) {
+                self.mistake(&here, shown, "is on the list twice", "remove one");
+                continue;
+            }
+            match (self.env.file)(Path::new(path)) {
+                Ok(text) if text.len() > RULE_FILE_BYTES_MAX => {
+                    let problem = format!("has more than {RULE_FILE_BYTES_MAX} bytes");
+                    self.mistake(&here, shown, problem, "split the file");
+                }
+                Ok(text) => files.push(RuleFile { path: path.to_owned(), text }),
+                Err(why) => {
+                    let remedy = "name a readable file; relative paths start at the configuration file";
+                    self.mistake(&here, shown, format!("cannot be read: {why}"), remedy);
+                }
+            }
+        }
+        files
     }
 }
 

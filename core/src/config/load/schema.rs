@@ -117,7 +117,39 @@ const SERVER_INSPECTION: &[Field] = &[
     TYPES_FIELD,
     REQUEST,
     RESPONSE,
+    Field {
+        name: "disabled_rules",
+        kind: RULE_IDS,
+        absent: Absent::Is("[]"),
+        doc: "ids of rules that are switched off for this server, besides the global ones",
+    },
+    Field {
+        name: "tools",
+        kind: Kind::Map(&text::TOOL_NAME, &Kind::Section(TOOL_INSPECTION)),
+        absent: Absent::Is("{}"),
+        doc: "differences for single tools: what a call of `tools/call` sends, and what answers it",
+    },
 ];
+
+const TOOL_INSPECTION: &[Field] = &[
+    Field {
+        name: "mode",
+        kind: MODE,
+        absent: Absent::Means("the server's settings"),
+        doc: "what happens to findings; replaces the server's modes and types for this tool",
+    },
+    TYPES_FIELD,
+    REQUEST,
+    RESPONSE,
+    Field {
+        name: "disabled_rules",
+        kind: RULE_IDS,
+        absent: Absent::Is("[]"),
+        doc: "ids of rules that are switched off for this tool, besides the server's",
+    },
+];
+
+const RULE_IDS: Kind = Kind::List(&Kind::Text(&text::RULE_ID));
 
 const TYPES_FIELD: Field = Field {
     name: "types",
@@ -173,10 +205,17 @@ const INSPECTION: &[Field] = &[
         doc: "rules of this deployment, added to the built-in ones",
     },
     Field {
-        name: "disabled_rules",
-        kind: Kind::List(&Kind::Text(&text::RULE_ID)),
+        name: "rule_files",
+        kind: Kind::List(&Kind::Text(&text::RULE_FILE)),
         absent: Absent::Is("[]"),
-        doc: "ids of built-in rules that are switched off",
+        doc: "files of rules in the schema of the built-in ones (see inspect/rules/README.md); relative paths start at \
+              this file; a rule with the id of a built-in one replaces it",
+    },
+    Field {
+        name: "disabled_rules",
+        kind: RULE_IDS,
+        absent: Absent::Is("[]"),
+        doc: "ids of rules that are switched off, built-in or of a rule file",
     },
 ];
 

@@ -15,6 +15,7 @@ fn load_here(yaml: &str) -> Result<Config, Vec<Mistake>> {
             "YES" => "true",
             "EMPTY" => "",
             "LINES" => "a\nb",
+            "RULES" => "rules.toml",
             "FILE" => "file:/run/secrets/key",
             _ => return None,
         };
@@ -22,6 +23,8 @@ fn load_here(yaml: &str) -> Result<Config, Vec<Mistake>> {
     };
     let file = |path: &Path| match path.to_str() {
         Some("/run/secrets/key") => Ok("k3y-in-a-file\n".to_owned()),
+        Some("rules.toml") => Ok("# none\n".to_owned()),
+        Some("big.toml") => Ok("#".repeat(5 << 20)),
         Some("/run/secrets/two-lines") => Ok("one\ntwo\n".to_owned()),
         _ => Err("no such file".to_owned()),
     };
@@ -95,11 +98,13 @@ servers:
     tls: { ca: /etc/ssl/corp.pem }
     headers: { X-Api-Key: "Key ${CRM_KEY}", Authorization: "file:/run/secrets/key", X-Plain: "$${A} $1 $$" }
     forward_headers: [X-Tenant]
+    inspection: { disabled_rules: [a], tools: { "read file": { mode: block, disabled_rules: [b, a] }, t: {} } }
 limits: { body_bytes_max: 1048576 }
 inspection:
   mode: detect
   custom: [{ id: account-number, type: ACCOUNT_NUMBER, pattern: 'ACCT-\d{6,10}', examples: [ACCT-123456], counter_examples: ["1"] }]
   disabled_rules: [us-ssn]
+  rule_files: ["${RULES}"]
 audit: { enabled: false, dir: /var/lib/audit, durability: strict, segment_bytes_max: 65536, segment_age_s_max: 5, ring_bytes: 1048576 }
 log: { level: "info,tidegate=debug", format: json }
 "#,
@@ -123,6 +128,14 @@ log: { level: "info,tidegate=debug", format: json }
     assert_eq!(rule.pattern, r"ACCT-\d{6,10}");
     assert_eq!((rule.examples.len(), rule.counter_examples.len()), (1, 1));
     assert_eq!(config.inspection.disabled_rules, ["us-ssn"]);
+    let files: Vec<_> =
+        config.inspection.rule_files.iter().map(|f| (f.path.as_str(), f.text.as_str())).collect();
+    assert_eq!(files, [("rules.toml", "# none\n")]);
+    assert_eq!(crm.disabled_rules, ["a"]);
+    assert_eq!(crm.tools["read file"].disabled_rules, ["a", "b"]);
+    assert_eq!(crm.tools["t"].disabled_rules, ["a"]);
+    assert_eq!(crm.tools["read file"].actions.request.mode("X"), Mode::Block);
+    assert_eq!(crm.tools["t"].actions, crm.inspection);
     assert!(!config.audit.enabled);
     assert_eq!((config.audit.durability, config.audit.segment_age_s_max), (Durability::Strict, 5));
     assert_eq!((config.audit.segment_bytes_max, config.audit.ring_bytes), (65_536, 1_048_576));
@@ -450,6 +463,27 @@ fn rules_limits_and_many_mistakes_at_once() {
             ("inspection.custom[2].pattern", "is missing"),
             ("inspection.custom[3]", "must be a mapping"),
             ("inspection.disabled_rules", "a is a rule of inspection.custom"),
+        ],
+    );
+    check_root(
+        "inspection: { rule_files: [\"\", none.toml, rules.toml, rules.toml, big.toml, 1] }",
+        &[
+            ("inspection.rule_files[0]", "is not a path"),
+            ("inspection.rule_files[1]", "cannot be read: no such file"),
+            ("inspection.rule_files[3]", "is on the list twice"),
+            ("inspection.rule_files[4]", "has more than"),
+            ("inspection.rule_files[5]", "must be text"),
+        ],
+    );
+    check_server(
+        "inspection: { disabled_rules: [x, x], tools: { \"\": {}, t: { custom: [], mode: x, disabled_rules: [B, y, y] } } }",
+        &[
+            ("servers.crm.inspection.disabled_rules[1]", "is on the list twice"),
+            ("servers.crm.inspection.tools.\"\"", "a tool name has"),
+            ("servers.crm.inspection.tools.t.custom", "unknown key"),
+            ("servers.crm.inspection.tools.t.mode", "must be one of"),
+            ("servers.crm.inspection.tools.t.disabled_rules[0]", "must be 1 to 64"),
+            ("servers.crm.inspection.tools.t.disabled_rules[2]", "is on the list twice"),
         ],
     );
     check_root(

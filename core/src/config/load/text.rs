@@ -128,6 +128,33 @@ pub(super) const FILE_PATH: Text = Text {
     },
 };
 
+pub(super) const RULE_FILE: Text = Text {
+    label: "path",
+    example: "rules.toml",
+    pattern: "^.+$",
+    check: |s| {
+        if s.is_empty() || s.contains('\0') {
+            wrong("is not a path", "write e.g. rules.toml")
+        } else {
+            Ok(())
+        }
+    },
+};
+
+/// MCP names no alphabet for tools; what is longer is cut in audit records, and so could not be told apart there.
+pub(super) const TOOL_NAME: Text = Text {
+    label: "TOOL",
+    example: "read_file",
+    pattern: "^.{1,128}$",
+    check: |s| {
+        if (1..=128).contains(&s.len()) {
+            Ok(())
+        } else {
+            wrong("a tool name has 1 to 128 bytes", "write the name as in tools/list")
+        }
+    },
+};
+
 pub(super) const HEADER_NAME: Text = Text {
     label: "NAME",
     example: "x-api-key",
