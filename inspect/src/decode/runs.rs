@@ -10,7 +10,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::io::Read;
 use std::ops::Range;
-use tidegate_core::json::Doc;
+use tidegate_core::json::{Doc, Kind};
 
 /// Shortest Base64 run that is decoded: it holds twelve bytes.
 const BASE64_MIN: usize = 16;
@@ -49,6 +49,22 @@ const fn classes() -> [u8; 256] {
     table
 }
 
+/// Six bits of each character of either alphabet (RFC 4648 4 and 5); 255 for others.
+const fn values() -> [u8; 256] {
+    let mut table = [255; 256];
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut i = 0;
+    while i < 64 {
+        table[letters[i] as usize] = i as u8;
+        i += 1;
+    }
+    table[b'-' as usize] = 62;
+    table[b'_' as usize] = 63;
+    table
+}
+
+static VALUE: [u8; 256] = values();
+
 const BASE64: u8 = 1;
 const HEX: u8 = 2;
 static CLASS: [u8; 256] = classes();
@@ -64,6 +80,11 @@ pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &Bounds) {
         if let Some((tok, string)) = token_at(doc, run.range.start)
             && run.range.end <= string.end
         {
+            // Names are long words of both cases; encoded text without a digit is rare.
+            let name = doc.tok(tok).kind == Kind::Key;
+            if name && !text[run.range.clone()].iter().any(u8::is_ascii_digit) {
+                return;
+            }
             let range = run.range.start - string.start..run.range.end - string.start;
             decode(views, &Source::Token(tok), &text[string], Run { range, ..run }, bounds);
         }
@@ -308,9 +329,19 @@ fn base64(run: &[u8]) -> Option<(usize, Vec<u8>)> {
     [middle, last].iter().any(|at| sample(&run[*at..])).then(|| (0, decoded(run)))
 }
 
+/// Whether a run begins with something worth decoding. Most do not, so this is the cheap look.
 fn sample(run: &[u8]) -> bool {
-    let head = &run[..run.len().min(BASE64_MIN)];
-    head.len() == BASE64_MIN && head.iter().all(|b| is(*b, BASE64)) && promising(&decoded(head))
+    let Some(head) = run.first_chunk::<BASE64_MIN>() else { return false };
+    let mut raw = [0u8; SAMPLE];
+    for (four, three) in head.as_chunks::<4>().0.iter().zip(raw.as_chunks_mut::<3>().0) {
+        let value = |b: u8| u32::from(VALUE[usize::from(b)]);
+        let bits = value(four[0]) << 18 | value(four[1]) << 12 | value(four[2]) << 6 | value(four[3]);
+        if bits > 0xff_ffff {
+            return false;
+        }
+        three.copy_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    promising(&raw)
 }
 
 /// Base64 of either alphabet (RFC 4648 4 and 5), line breaks and padding left out.
@@ -345,6 +376,9 @@ fn compressed(raw: &[u8]) -> bool {
 }
 
 fn is_text(raw: &[u8]) -> bool {
+    if raw.iter().any(|b| (*b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7f) {
+        return false;
+    }
     let valid = match std::str::from_utf8(raw) {
         Ok(text) => text,
         // Cut within a character.
