@@ -107,6 +107,8 @@ pub struct CallRecord<'a> {
     pub policy: Option<&'a str>,
     /// Replacements made in both directions.
     pub redactions: u64,
+    /// Tokens turned back into values for the server.
+    pub tokens_opened: u64,
     /// Findings by type.
     pub findings: &'a [(&'a str, u64)],
     /// HTTP status sent.
@@ -148,6 +150,9 @@ impl CallRecord<'_> {
         name(out, "pii_redacted");
         out.extend_from_slice(if self.redactions > 0 { b"true" } else { b"false" });
         number(out, "redaction_count", self.redactions);
+        if self.tokens_opened > 0 {
+            number(out, "tokens_opened", self.tokens_opened);
+        }
         name(out, "findings");
         out.push(b'{');
         for (i, (kind, count)) in self.findings.iter().take(64).enumerate() {
@@ -450,6 +455,7 @@ mod tests {
             args_hash: Hash::Later,
             response_hash: Hash::Is([0xcd; 32]),
             redactions: 2,
+            tokens_opened: 3,
             findings: &[("SECRET", 2)],
             latency_us: 1234,
             timestamp_ms: 1_700_000_000_007,
@@ -471,6 +477,7 @@ mod tests {
             "response_hash",
             "pii_redacted",
             "redaction_count",
+            "tokens_opened",
             "timestamp",
             "latency_ms",
             "method",

@@ -67,6 +67,8 @@ pub struct ServerConfig {
     pub disabled_rules: Vec<String>,
     /// Differences for the arguments and results of single tools, by name.
     pub tools: BTreeMap<String, ToolInspection>,
+    /// Finding types whose tokens are turned back into values in arguments to this server.
+    pub detokenize: Vec<String>,
 }
 
 /// Inspection of one tool's arguments and results.
@@ -122,10 +124,45 @@ pub enum Mode {
     Off,
     /// Recorded, forwarded unchanged.
     Detect,
+    /// Letters and digits replaced by `*`, but for the last four of a long value.
+    Mask,
+    /// Replaced by a token that stands for the value, `<TYPE:...>`.
+    Tokenize,
+    /// Replaced by a keyed hash, `[TYPE:0123456789abcdef]`.
+    Hash,
     /// Replaced by `[REDACTED:TYPE]`.
     Redact,
     /// The message is refused.
     Block,
+}
+
+impl Mode {
+    /// The value does not pass: something stands in its place, or the message is refused.
+    pub fn removes(self) -> bool {
+        self >= Mode::Mask
+    }
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Off => "off",
+            Mode::Detect => "detect",
+            Mode::Mask => "mask",
+            Mode::Tokenize => "tokenize",
+            Mode::Hash => "hash",
+            Mode::Redact => "redact",
+            Mode::Block => "block",
+        }
+    }
+}
+
+/// Within what the token of a value is the same, and can be turned back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScope {
+    /// All servers: what one server's answer held can go to another.
+    Deployment,
+    /// One server.
+    Server,
 }
 
 /// Actions for both directions: a default and exceptions for each finding type.
@@ -169,6 +206,10 @@ pub struct InspectionConfig {
     pub rule_files: Vec<RuleFile>,
     /// Ids of rules that are switched off: built-in ones, or of a rule file.
     pub disabled_rules: Vec<String>,
+    /// What keyed hashes and tokens are made with.
+    pub key: Option<Secret>,
+    /// Scope of tokens.
+    pub token_scope: TokenScope,
 }
 
 /// A rule written in the configuration.

@@ -10,9 +10,13 @@
 //! progress tokens, protocol versions).
 
 pub use crate::replace::placeholder;
+pub use tokens::{Opened, Tokens};
 
 use crate::decode::{Bounds, Joins, Trust, Views};
+use crate::replace;
 use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
+mod tokens;
+
 use std::ops::Range;
 use tidegate_core::config::{Actions, Mode};
 use tidegate_core::json::{self, Doc, JsonError, JsonLimits, Kind, Parser, TokIdx};
@@ -42,11 +46,12 @@ const KEYED_ELEMENTS_MAX: usize = 4096;
 const CONTEXT_BYTES_MAX: usize = 32 << 10;
 
 /// What to do about the findings of each rule, for one direction of one server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     modes: Vec<Mode>,
     strongest: Mode,
     findings_max: usize,
+    tokens: Tokens,
 }
 
 impl Plan {
@@ -59,7 +64,12 @@ impl Plan {
         };
         let modes: Vec<Mode> = engine.rules().iter().map(mode).collect();
         let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
-        Plan { modes, strongest, findings_max }
+        Plan { modes, strongest, findings_max, tokens: Tokens::default() }
+    }
+
+    /// The same with keys for what is hashed or becomes a token.
+    pub fn with_tokens(self, tokens: Tokens) -> Plan {
+        Plan { tokens, ..self }
     }
 
     /// The same without the rules of these ids.
@@ -81,6 +91,19 @@ impl Plan {
     /// What is done about a finding.
     pub fn mode_of(&self, f: &TextFinding) -> Mode {
         self.modes.get(usize::from(f.rule.0)).copied().unwrap_or(Mode::Block)
+    }
+
+    /// What stands in place of `value`, a finding that is replaced. Without keys, hashes and tokens are placeholders.
+    pub fn replacement(&self, engine: &Engine, f: &TextFinding, value: &str) -> String {
+        let kind = &engine.rule(f.rule).kind;
+        let Tokens { keys, scope, .. } = &self.tokens;
+        let made = match self.mode_of(f) {
+            Mode::Mask => Some(replace::mask(value)),
+            Mode::Hash => keys.as_ref().map(|k| k.hash(kind, value)),
+            Mode::Tokenize => keys.as_ref().and_then(|k| k.token(kind, scope, value)),
+            Mode::Off | Mode::Detect | Mode::Redact | Mode::Block => None,
+        };
+        made.unwrap_or_else(|| placeholder(kind))
     }
 }
 
@@ -263,7 +286,7 @@ impl Inspector {
     ) -> Report {
         let mut report = Report::default();
         if self.flood {
-            if plan.strongest >= Mode::Redact {
+            if plan.strongest.removes() {
                 report.verdict = Verdict::Blocked;
             }
             report.count("FLOOD");
@@ -314,9 +337,9 @@ impl Inspector {
             report.count(kind);
             match mode {
                 Mode::Block => report.verdict = Verdict::Blocked,
-                Mode::Redact => {
+                Mode::Mask | Mode::Tokenize | Mode::Hash | Mode::Redact => {
                     out.push_str(&text[at..f.start]);
-                    out.push_str(&placeholder(kind));
+                    out.push_str(&plan.replacement(engine, &f, &text[f.start..f.end]));
                     at = f.end;
                     report.redactions += 1;
                     if report.verdict == Verdict::Pass {
@@ -614,15 +637,15 @@ impl Inspector {
             report.count("FLOOD");
         }
         let too_many = self.flood || self.found.len() > plan.findings_max;
-        if strongest == Mode::Block || (too_many && plan.strongest >= Mode::Redact) {
+        if strongest == Mode::Block || (too_many && plan.strongest.removes()) {
             report.verdict = Verdict::Blocked;
             return false;
         }
-        self.found.retain(|f| plan.mode_of(&f.finding) == Mode::Redact);
+        self.found.retain(|f| plan.mode_of(&f.finding).removes());
         if self.found.is_empty() {
             return false;
         }
-        splice(engine, doc, wire, &self.found, report, removed, out);
+        splice(engine, Some(plan), doc, wire, &self.found, report, removed, out);
         report.verdict = Verdict::Redacted;
         true
     }
@@ -638,7 +661,7 @@ impl Inspector {
         out: &mut Vec<u8>,
     ) {
         let mut doc = Doc::default();
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             match self.parser.parse(out, &mut doc) {
                 Ok(()) => {}
                 Err(JsonError::DuplicateKey) if !self.protocol => {} // as it came
@@ -647,7 +670,7 @@ impl Inspector {
             self.start();
             while !self.scan_slice(engine, scratch, &doc) {}
             self.find(engine, scratch, plan, &doc);
-            self.found.retain(|f| plan.mode_of(&f.finding) >= Mode::Redact);
+            self.found.retain(|f| plan.mode_of(&f.finding).removes());
             self.find_copies(engine, plan, &doc, removed);
             if self.flood {
                 break;
@@ -659,7 +682,9 @@ impl Inspector {
                 report.count(&engine.rule(f.finding.rule).kind);
             }
             let before = std::mem::take(out);
-            splice(engine, &doc, &before, &self.found, report, removed, out);
+            // Copies become what the value became; what is found in that becomes a placeholder.
+            let plan = (round == 0).then_some(plan);
+            splice(engine, plan, &doc, &before, &self.found, report, removed, out);
         }
         report.verdict = Verdict::Blocked;
     }
@@ -879,7 +904,7 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
         let rank = |f: &TextFinding| {
             (plan.mode_of(f), engine.rule(f.rule).is_secret(), f.confidence, f.end - f.start)
         };
-        for InTok { finding, .. } in group.iter().filter(|f| plan.mode_of(&f.finding) >= Mode::Redact) {
+        for InTok { finding, .. } in group.iter().filter(|f| plan.mode_of(&f.finding).removes()) {
             match out[first..].last_mut().map(|l| &mut l.finding) {
                 Some(last) if finding.start < last.end => {
                     let (start, end) = (last.start, last.end.max(finding.end));
@@ -890,7 +915,7 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
             }
         }
         text.clear();
-        text.extend(group.iter().map(|f| f.finding).filter(|f| plan.mode_of(f) < Mode::Redact));
+        text.extend(group.iter().map(|f| f.finding).filter(|f| !plan.mode_of(f).removes()));
         resolve_overlaps(engine, text);
         let strong: Vec<Range<usize>> = out[first..].iter().map(|f| f.finding.start..f.finding.end).collect();
         let hidden = |f: &TextFinding| {
@@ -931,9 +956,19 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// Writes `wire` to `out` with every finding replaced.
+/// Tokens of `result.structuredContent`, from the first to behind the last; none when there is no such member.
+fn structured_content(doc: &Doc) -> (TokIdx, TokIdx) {
+    let is_object = |i: &TokIdx| doc.toks().get(*i as usize).is_some_and(|t| t.kind == Kind::Object);
+    let result = Some(0).filter(is_object).and_then(|root| doc.get(root, b"result"));
+    let structured = result.filter(is_object).and_then(|result| doc.get(result, b"structuredContent"));
+    structured.map_or((0, 0), |s| (s, doc.tok(s).next))
+}
+
+/// Writes `wire` to `out` with every finding replaced, by placeholders when there is no plan.
+#[allow(clippy::too_many_arguments)]
 fn splice(
     engine: &Engine,
+    plan: Option<&Plan>,
     doc: &Doc,
     wire: &[u8],
     found: &[InTok],
@@ -943,6 +978,7 @@ fn splice(
 ) {
     out.clear();
     out.reserve(wire.len() + 64);
+    let structured = structured_content(doc);
     let mut at = 0;
     for group in found.chunk_by(|a, b| a.tok == b.tok) {
         let tok = group[0].tok;
@@ -951,26 +987,34 @@ fn splice(
         let mut spans = Spans::new(doc, wire, tok);
         for f in group {
             let kind = &engine.rule(f.finding.rule).kind;
-            let mut mark = placeholder(kind);
+            let value = match t.kind {
+                Kind::Number => text,
+                _ => text.get(f.finding.start..f.finding.end).unwrap_or_default(),
+            };
+            let mut mark =
+                plan.map_or_else(|| placeholder(kind), |p| p.replacement(engine, &f.finding, value));
             if t.kind == Kind::Key {
                 // Two redacted keys of one object must not become one.
-                mark.insert_str(mark.len() - 1, &format!("#{}", report.redactions + 1));
+                let number = format!("#{}", report.redactions + 1);
+                mark.insert_str(mark.len() - usize::from(mark.ends_with(']')), &number);
             }
             let span = spans.next(&f.finding);
             out.extend_from_slice(&wire[at..span.start.max(at)]);
             match t.kind {
                 Kind::Number => {
-                    out.extend_from_slice(format!("\"{mark}\"").as_bytes());
-                    now.push_str(&mark);
+                    // A schema may ask for a number there.
+                    let typed = (structured.0..structured.1).contains(&tok);
+                    let mark = if typed { "0".to_owned() } else { format!("\"{mark}\"") };
+                    out.extend_from_slice(mark.as_bytes());
+                    now.push_str(mark.trim_matches('"'));
                     text_at = text.len();
                     removed.push((text.to_owned(), f.finding.rule));
                 }
                 _ => {
-                    out.extend_from_slice(mark.as_bytes());
+                    json::escape_into(out, &mark);
                     now.push_str(text.get(text_at..f.finding.start).unwrap_or_default());
                     now.push_str(&mark);
                     text_at = f.finding.end;
-                    let value = text.get(f.finding.start..f.finding.end).unwrap_or_default();
                     removed.push((value.to_owned(), f.finding.rule));
                 }
             }

@@ -156,7 +156,10 @@ pub fn mask(value: &str) -> String {
         .chars()
         .map(|c| {
             seen += usize::from(c.is_alphanumeric());
-            if c.is_alphanumeric() && seen <= hidden { '*' } else { c }
+            // Only what means nothing to JSON, in which this may stand any number of times escaped.
+            let plain = c.is_alphanumeric()
+                || matches!(c, ' ' | '-' | '.' | '@' | '/' | ':' | '+' | '_' | '(' | ')' | ',');
+            if (c.is_alphanumeric() && seen <= hidden) || !plain { '*' } else { c }
         })
         .collect()
 }
@@ -176,6 +179,7 @@ mod tests {
             ("jane.doe@example.org", "****.***@******e.org"),
             ("536-90-4399", "***-**-****"),
             ("geheimes-Paßwort-ÄÖÜß", "********-*******-ÄÖÜß"),
+            ("a\"b\\c", "*****"),
             ("", ""),
         ] {
             assert_eq!(mask(value), expect, "{value}");

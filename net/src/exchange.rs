@@ -72,6 +72,8 @@ pub struct Exchange {
     kept: Option<Charge>,
     /// Everything found, both directions.
     pub report: Report,
+    /// Tokens turned back into values for the server.
+    pub tokens_opened: u64,
     decision: Decision,
     reason: Option<Reason>,
     /// HTTP status sent; 0 before.
@@ -118,6 +120,7 @@ impl Exchange {
             answer: Answer::None,
             kept: None,
             report: Report::default(),
+            tokens_opened: 0,
             decision: Decision::Allow,
             reason: None,
             status: 0,
@@ -376,6 +379,7 @@ impl Exchange {
             reason: self.reason.map(Reason::label),
             policy: None,
             redactions: self.report.redactions,
+            tokens_opened: self.tokens_opened,
             findings: &findings,
             status: self.status,
             timestamp_ms: self.timestamp_ms,

@@ -5,7 +5,7 @@ use crate::worker::{Charge, Ctx, Local, charge};
 use std::rc::Rc;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Parser};
 use tidegate_core::reason::Reason;
-use tidegate_inspect::message::{Inspector, Plan, Report, SLICE_BYTES};
+use tidegate_inspect::message::{Inspector, Opened, Plan, Report, SLICE_BYTES, Tokens};
 
 /// A judge that has grown beyond this is not kept.
 const KEPT_BYTES: usize = 2 << 20;
@@ -79,6 +79,24 @@ impl Judge {
         }
         let scratch = &mut local.scratch.borrow_mut();
         self.inspector.finish(engine, scratch, plan, &self.doc, wire, &mut self.out)
+    }
+
+    /// Turns the tokens of the request `wire` back: the text is in [`Judge::out`] then.
+    pub fn open_tokens(&mut self, tokens: &Tokens, wire: &[u8]) -> Option<Opened> {
+        let mut out = Vec::new();
+        let opened = self.inspector.open_tokens(tokens, wire, &mut out)?;
+        self.out = out;
+        Some(opened)
+    }
+
+    /// As [`Judge::open_tokens`], for the redacted request in [`Judge::out`].
+    pub fn open_tokens_of_redacted(&mut self, tokens: &Tokens) -> Option<Opened> {
+        let wire = std::mem::take(&mut self.out);
+        let opened = self.open_tokens(tokens, &wire);
+        if opened.is_none() {
+            self.out = wire;
+        }
+        opened
     }
 
     /// Inspects one string: the value of a header field that mirrors an argument.

@@ -143,12 +143,21 @@ async fn judge_request(
     conn.buf = wire;
     charged?;
     let verdict = report.verdict;
-    let replaced = report.replaced.clone();
+    let mut replaced = report.replaced.clone();
     x.found(ctx, Direction::Request, report);
     if verdict == Verdict::Blocked {
         return Err(Reason::RequestBlocked);
     }
-    let redacted = verdict == Verdict::Redacted;
+    let mut redacted = verdict == Verdict::Redacted;
+    let opened = match redacted {
+        true => judge.open_tokens_of_redacted(&server.tokens),
+        false => judge.open_tokens(&server.tokens, &conn.buf[body.clone()]),
+    };
+    if let Some(opened) = opened {
+        x.tokens_opened += opened.count;
+        replaced.extend(opened.replaced);
+        redacted = true;
+    }
     let mut mirrored = Mirrored { name: None, params: Vec::new() };
     mirrored_headers(conn, ctx, local, x, server, judge, &message, redacted, &replaced, &mut mirrored)?;
     let len = if redacted { judge.out.len() } else { body.len() };

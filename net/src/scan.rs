@@ -14,10 +14,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use tidegate_core::config::{Actions, Mode};
+use std::sync::Arc;
+use tidegate_core::config::Actions;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Kind, Parser};
-use tidegate_inspect::message::{Found, Inspector, Plan, Verdict, find_in_text};
-use tidegate_inspect::{Context, Engine, Scratch, Sources};
+use tidegate_inspect::message::{Found, Inspector, Plan, Tokens, Verdict, find_in_text};
+use tidegate_inspect::{Context, Engine, Scratch, Sources, TextFinding};
 
 /// Calls of tools remembered for their answers, in one file.
 const CALLS_MAX: usize = 10_000;
@@ -199,7 +200,9 @@ impl Scanner {
             ScanDirection::Response => &rules.actions.response,
         };
         let scratch = engine.new_scratch().map_err(|e| vec![e.to_string()])?;
-        let plan = Plan::new(&engine, actions, usize::MAX);
+        let scope = Arc::from(&b"deployment"[..]);
+        let tokens = Tokens { keys: crate::snapshot::keys(rules), scope, opens: Arc::default() };
+        let plan = Plan::new(&engine, actions, usize::MAX).with_tokens(tokens);
         let limits = JsonLimits::default();
         Ok(Scanner {
             engine,
@@ -315,7 +318,7 @@ impl Scanner {
                 rule: &rule.id,
                 confidence: f.confidence.as_str(),
                 severity: rule.severity,
-                action: action(f.mode),
+                action: (f.mode).as_str(),
                 tool,
                 value: &String::from_utf8_lossy(&bytes[f.start..f.end]),
             };
@@ -337,10 +340,11 @@ impl Scanner {
     ) -> std::io::Result<()> {
         if args.input == ScanInput::Text {
             let mut at = 0;
-            for f in found.iter().filter(|f| f.mode >= Mode::Redact) {
+            for f in found.iter().filter(|f| f.mode.removes()) {
                 out.write_all(&bytes[at..f.start.max(at)])?;
-                let kind = &self.engine.rules()[usize::from(f.rule.0)].kind;
-                out.write_all(tidegate_inspect::message::placeholder(kind).as_bytes())?;
+                let value = String::from_utf8_lossy(&bytes[f.start.max(at)..f.end.max(at)]);
+                let f = TextFinding { rule: f.rule, start: f.start, end: f.end, confidence: f.confidence };
+                out.write_all(self.plan.replacement(&self.engine, &f, &value).as_bytes())?;
                 at = f.end.max(at);
             }
             return out.write_all(&bytes[at..]);
@@ -378,14 +382,5 @@ fn list(format: ScanFormat, f: &Finding<'_>, out: &mut impl Write) -> std::io::R
             writeln!(out, "{file}:{line}: {kind} ({rule}, {confidence}) at bytes {start}..{end}: {action}")
         }
         ScanFormat::Json | ScanFormat::Html => Ok(()),
-    }
-}
-
-fn action(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Off => "off",
-        Mode::Detect => "detect",
-        Mode::Redact => "redact",
-        Mode::Block => "block",
     }
 }

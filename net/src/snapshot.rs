@@ -8,11 +8,12 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidegate_core::config::{ActionTable, Config, ServerConfig, ServerUrl};
+use tidegate_core::config::{ActionTable, Config, InspectionConfig, ServerConfig, ServerUrl, TokenScope};
 use tidegate_core::http1::HeadLimits;
 use tidegate_core::json::JsonLimits;
 use tidegate_core::limits::Limits;
-use tidegate_inspect::message::Plan;
+use tidegate_inspect::message::{Plan, Tokens};
+use tidegate_inspect::replace::Keys;
 use tidegate_inspect::{Engine, Sources};
 
 /// One server, ready for use.
@@ -29,6 +30,8 @@ pub struct Server {
     pub own_fields: Vec<u8>,
     /// Further client fields that are passed on, lower case.
     pub forward: Vec<String>,
+    /// Which tokens are turned back in arguments.
+    pub tokens: Tokens,
     /// What is done about findings.
     plans: Plans,
     /// The same for single tools; mostly empty.
@@ -48,8 +51,17 @@ pub struct Plans {
 }
 
 impl Plans {
-    fn new(engine: &Engine, actions: &ActionTable, disabled: &[String], findings_max: u64) -> Plans {
-        let plan = |actions| Plan::new(engine, actions, findings_max as usize).without(engine, disabled);
+    fn new(
+        engine: &Engine,
+        actions: &ActionTable,
+        disabled: &[String],
+        findings_max: u64,
+        tokens: &Tokens,
+    ) -> Plans {
+        let plan = |actions| {
+            let plan = Plan::new(engine, actions, findings_max as usize);
+            plan.without(engine, disabled).with_tokens(tokens.clone())
+        };
         Plans { request: plan(&actions.request), response: plan(&actions.response) }
     }
 }
@@ -126,11 +138,13 @@ impl Snapshot {
             },
         };
         let limits = config.limits;
+        let keys = keys(&config.inspection);
         let mut servers = HashMap::new();
         for (name, server) in &config.servers {
             unknown_rules(name, server, &engine, &mut errors);
             let addrs = addresses.get(name).cloned().unwrap_or_default();
-            match build_server(name, server, addrs, &engine, metrics, &limits) {
+            let tokens = tokens(name, server, &config.inspection, keys.clone());
+            match build_server(name, server, addrs, &engine, metrics, &limits, &tokens) {
                 Ok(built) => drop(servers.insert(name.clone().into_bytes(), Arc::new(built))),
                 Err(problem) => errors.push(BuildError { path: format!("servers.{name}"), problem }),
             }
@@ -223,6 +237,24 @@ fn unknown_rules(name: &str, server: &ServerConfig, engine: &Engine, errors: &mu
     }
 }
 
+/// The keys of hashes and tokens, where there are any.
+pub fn keys(inspection: &InspectionConfig) -> Option<Arc<Keys>> {
+    inspection.key.as_ref().and_then(|key| Keys::new(key.expose().as_bytes())).map(Arc::new)
+}
+
+fn tokens(
+    name: &str,
+    server: &ServerConfig,
+    inspection: &InspectionConfig,
+    keys: Option<Arc<Keys>>,
+) -> Tokens {
+    let scope = match inspection.token_scope {
+        TokenScope::Deployment => b"deployment".to_vec(),
+        TokenScope::Server => format!("server:{name}").into_bytes(),
+    };
+    Tokens { keys, scope: scope.into(), opens: server.detokenize.clone().into() }
+}
+
 fn build_server(
     name: &str,
     config: &ServerConfig,
@@ -230,6 +262,7 @@ fn build_server(
     engine: &Engine,
     metrics: &Metrics,
     limits: &Limits,
+    tokens: &Tokens,
 ) -> Result<Server, String> {
     let tls = if config.url.tls {
         let client = crate::tls::client_config(config.tls_ca.as_deref())?;
@@ -254,12 +287,13 @@ fn build_server(
         tls,
         own_fields,
         forward: config.forward_headers.clone(),
-        plans: Plans::new(engine, &config.inspection, &config.disabled_rules, limits.findings_max),
+        tokens: tokens.clone(),
+        plans: Plans::new(engine, &config.inspection, &config.disabled_rules, limits.findings_max, tokens),
         tools: config
             .tools
             .iter()
             .map(|(tool, t)| {
-                let plans = Plans::new(engine, &t.actions, &t.disabled_rules, limits.findings_max);
+                let plans = Plans::new(engine, &t.actions, &t.disabled_rules, limits.findings_max, tokens);
                 (tool.clone(), plans)
             })
             .collect(),

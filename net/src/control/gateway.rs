@@ -207,6 +207,7 @@ impl Control {
             inspection: config.inspection.actions.clone(),
             disabled_rules: Vec::new(),
             tools: Default::default(),
+            detokenize: Vec::new(),
         };
         config.servers.insert("demo".into(), server);
     }

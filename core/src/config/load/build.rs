@@ -4,7 +4,7 @@
 
 use super::super::{
     ActionTable, Actions, AuditConfig, Config, CustomRule, Durability, InspectionConfig, IoDriver, LogConfig,
-    Mode, RuleFile, Secret, ServerConfig, ToolInspection,
+    Mode, RuleFile, Secret, ServerConfig, TokenScope, ToolInspection,
 };
 use super::text;
 use super::walk::{Map, Node, join};
@@ -13,6 +13,9 @@ use crate::limits::{Limits, SPECS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+/// Shortest `inspection.key`: as many bits as the strongest thing made with it.
+const KEY_BYTES_MIN: usize = 32;
 
 /// Largest rule file, in bytes: a thousand rules with many examples have a third of it.
 const RULE_FILE_BYTES_MAX: usize = 4 << 20;
@@ -45,6 +48,7 @@ pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Op
             json: log.text("format") == Some("json"),
         },
     };
+    Build { env, mistakes }.keyed_actions(&config);
     mistakes.is_empty().then_some(config)
 }
 
@@ -178,12 +182,22 @@ impl Build<'_> {
         let inspection = server_actions(given, global);
         let disabled_rules = self.distinct(given, &here, "disabled_rules", |s| Some(s.to_owned()));
         let tools = self.tools(&here, given, &inspection, &disabled_rules);
+        let detokenize = self.distinct(given, &here, "detokenize", |s| Some(s.to_owned()));
         let url = text::server_url(server.text("url")?).ok()?;
         if tls_ca.is_some() && !url.tls {
             let problem = "has no effect, because the url begins with http://";
             self.mistake(&join(path, "tls"), None, problem, "write https:// in the url, or remove tls");
         }
-        Some(ServerConfig { url, tls_ca, headers, forward_headers, inspection, disabled_rules, tools })
+        Some(ServerConfig {
+            url,
+            tls_ca,
+            headers,
+            forward_headers,
+            inspection,
+            disabled_rules,
+            tools,
+            detokenize,
+        })
     }
 
     /// A tool's settings stand to its server's as these to the global ones.
@@ -276,7 +290,44 @@ impl Build<'_> {
             let problem = format!("{id} is a rule of inspection.custom");
             self.mistake("inspection.disabled_rules", None, problem, "remove the rule there, or its id here");
         }
-        InspectionConfig { actions, custom, rule_files: self.rule_files(given), disabled_rules }
+        let token_scope = match given.text("token_scope") {
+            Some("server") => TokenScope::Server,
+            _ => TokenScope::Deployment,
+        };
+        let key = given.text("key").map(|key| Secret::new(key.to_owned()));
+        if key.as_ref().is_some_and(|key| key.expose().len() < KEY_BYTES_MIN) {
+            let problem = format!("has less than {KEY_BYTES_MIN} bytes");
+            self.mistake("inspection.key", None, problem, "make one with: openssl rand -base64 33");
+        }
+        InspectionConfig {
+            actions,
+            custom,
+            rule_files: self.rule_files(given),
+            disabled_rules,
+            key,
+            token_scope,
+        }
+    }
+
+    /// Hashes and tokens need a key.
+    fn keyed_actions(&mut self, config: &Config) {
+        if config.inspection.key.is_some() || self.reported("inspection.key") {
+            return;
+        }
+        let keyed = |t: &ActionTable| {
+            [&t.request, &t.response].into_iter().any(|a| {
+                let mut modes = a.types.values().chain([&a.default]);
+                modes.any(|m| matches!(m, Mode::Hash | Mode::Tokenize))
+            })
+        };
+        let of_server = |s: &ServerConfig| {
+            !s.detokenize.is_empty() || keyed(&s.inspection) || s.tools.values().any(|t| keyed(&t.actions))
+        };
+        if keyed(&config.inspection.actions) || config.servers.values().any(of_server) {
+            let problem = "is missing, but hash, tokenize and detokenize need it";
+            let remedy = "make one with `openssl rand -base64 33` and write e.g. key: file:/etc/tidegate/inspection.key";
+            self.mistake("inspection.key", None, problem, remedy);
+        }
     }
 
     fn rule_files(&mut self, given: &Map) -> Vec<RuleFile> {
@@ -364,6 +415,9 @@ fn mode_called(word: &str) -> Option<Mode> {
     match word {
         "off" => Some(Mode::Off),
         "detect" => Some(Mode::Detect),
+        "mask" => Some(Mode::Mask),
+        "tokenize" => Some(Mode::Tokenize),
+        "hash" => Some(Mode::Hash),
         "redact" => Some(Mode::Redact),
         "block" => Some(Mode::Block),
         _ => None,

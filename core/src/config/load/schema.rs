@@ -62,8 +62,16 @@ pub(super) const IO: &[(&str, &str)] = &[
 pub(super) const MODES: &[(&str, &str)] = &[
     ("off", "not looked for"),
     ("detect", "recorded, forwarded unchanged"),
+    ("mask", "letters and digits replaced by *, but for the last four of a long value"),
+    ("tokenize", "replaced by <TYPE:...>, the value encrypted, which `detokenize` turns back"),
+    ("hash", "replaced by [TYPE:0123456789abcdef], a keyed hash: equal values stay equal"),
     ("redact", "replaced by [REDACTED:TYPE]"),
     ("block", "the message is refused"),
+];
+
+pub(super) const TOKEN_SCOPES: &[(&str, &str)] = &[
+    ("deployment", "what one server's answer held can go to another server"),
+    ("server", "a token means something to the server only whose traffic it was made in"),
 ];
 
 pub(super) const DURABILITIES: &[(&str, &str)] = &[
@@ -128,6 +136,12 @@ const SERVER_INSPECTION: &[Field] = &[
         kind: Kind::Map(&text::TOOL_NAME, &Kind::Section(TOOL_INSPECTION)),
         absent: Absent::Is("{}"),
         doc: "differences for single tools: what a call of `tools/call` sends, and what answers it",
+    },
+    Field {
+        name: "detokenize",
+        kind: Kind::List(&Kind::Text(&text::FINDING_TYPE)),
+        absent: Absent::Is("[]"),
+        doc: "finding types whose tokens are turned back into values in arguments to this server",
     },
 ];
 
@@ -216,6 +230,19 @@ const INSPECTION: &[Field] = &[
         kind: RULE_IDS,
         absent: Absent::Is("[]"),
         doc: "ids of rules that are switched off, built-in or of a rule file",
+    },
+    Field {
+        name: "key",
+        kind: Kind::Secret,
+        absent: Absent::Means("none"),
+        doc: "what keyed hashes and tokens are made with, 32 bytes or more; needed for `hash`, `tokenize` and \
+              `detokenize`; make one with: openssl rand -base64 33",
+    },
+    Field {
+        name: "token_scope",
+        kind: Kind::Choice(TOKEN_SCOPES),
+        absent: Absent::Is("\"deployment\""),
+        doc: "within what a token can be turned back",
     },
 ];
 
