@@ -1,4 +1,4 @@
-use super::super::{ActionTable, Config, Durability, IoDriver, Mode};
+use super::super::{TokenScope, ActionTable, Config, Durability, IoDriver, Mode};
 use super::reference::{json_schema, reference_markdown};
 use super::schema::{Absent, Field, Kind, ROOT};
 use super::{EMBEDDED_DEFAULT, Env, Mistake, load};
@@ -288,7 +288,7 @@ fn words_and_ranges() {
     check_root("io: iouring", &[("io", "must be one of auto, io_uring, epoll; did you mean io_uring?")]);
     check_root(
         "inspection: { mode: deny }",
-        &[("inspection.mode", "must be one of off, detect, redact, block; write e.g. off")],
+        &[("inspection.mode", "must be one of off, detect, mask, tokenize, hash, redact, block; write e.g. off")],
     );
     check_root(
         "audit: { durability: sync, segment_bytes_max: 1, segment_age_s_max: 0, ring_bytes: 1 }",
@@ -599,6 +599,27 @@ fn every_example_in_the_docs_is_right() {
         }
     }
     assert!(seen >= 3, "found {seen} examples");
+}
+
+#[test]
+fn hashes_and_tokens_need_a_key() {
+    let missing = "is missing, but hash, tokenize and detokenize need it";
+    for inspection in [
+        "inspection: { mode: hash }",
+        "inspection: { types: { EMAIL_ADDRESS: tokenize } }",
+        "servers: { a: { url: http://a, inspection: { detokenize: [EMAIL_ADDRESS] } } }",
+        "servers: { a: { url: http://a, inspection: { response: { mode: hash } } } }",
+        "servers: { a: { url: http://a, inspection: { tools: { t: { mode: tokenize } } } } }",
+    ] {
+        let yaml = format!("demo: true\n{inspection}\n");
+        let mistakes = load_here(&yaml).unwrap_err();
+        assert!(mistakes.iter().any(|m| m.path == "inspection.key" && m.problem == missing), "{yaml}");
+    }
+    let key = |n: usize| format!("demo: true\ninspection: {{ mode: hash, key: {} }}\n", "k".repeat(n));
+    let config = load_here(&key(32)).unwrap();
+    assert_eq!(config.inspection.token_scope, TokenScope::Deployment);
+    assert!(!format!("{config:?}").contains("kkkk"));
+    assert!(load_here(&key(31)).unwrap_err().iter().any(|m| m.path == "inspection.key"));
 }
 
 /// A damaged file is refused with something to read, or accepted; it never stops the process.
