@@ -8,6 +8,7 @@ use crate::cli::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Scan, ScanDirection, ScanFo
 use crate::control::gateway;
 use crate::progress::Progress;
 use crate::report::{Finding, Report, Source, Tally};
+use crate::snapshot::rule_mistakes;
 use inputs::Entry;
 use serde_json::json;
 use std::collections::HashMap;
@@ -193,7 +194,7 @@ impl Scanner {
             .map_err(|m| m.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let rules = &config.inspection;
         let engine = Engine::from_sources(&Sources::of(rules))
-            .map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            .map_err(|e| rule_mistakes(&e).map(|m| m.to_string()).collect::<Vec<_>>())?;
         let actions: &Actions = match args.direction {
             ScanDirection::Request => &rules.actions.request,
             ScanDirection::Response => &rules.actions.response,
@@ -229,9 +230,14 @@ impl Scanner {
                 Err(_) => return Err(std::io::Error::other("not one JSON text; use --input text or jsonl")),
             },
             ScanInput::Jsonl | ScanInput::Audit => {
-                for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
+                let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n');
+                for (i, line) in lines.enumerate() {
                     let line = line.strip_suffix(b"\r").unwrap_or(line);
                     if line.trim_ascii().is_empty() {
+                        // One line of output for each of the input, so that they can be put side by side.
+                        if args.redact && !bytes.is_empty() {
+                            o.out.write_all(b"\n")?;
+                        }
                         continue;
                     }
                     match self.document(line) {
@@ -239,7 +245,12 @@ impl Scanner {
                             let tool = self.tool();
                             self.emit(args, name, Some(i + 1), line, &found, tool.as_deref(), o)?;
                         }
-                        Err(_) => o.fail(format!("{name}:{}: not a JSON text", i + 1)),
+                        Err(_) => {
+                            o.fail(format!("{name}:{}: not a JSON text", i + 1));
+                            if args.redact {
+                                o.out.write_all(b"\"[UNREADABLE]\"\n")?;
+                            }
+                        }
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //! every message. Triggers run together in one database, where they share work; measured one by one they only show which
 //! stand out, so for rules of the deployment the whole database is also measured without them.
 
-use super::{print, sentences, settings};
+use super::{print, rule_sentences, settings};
 use crate::cli::{EXIT_OK, Format, RulesBench};
 use crate::progress::Progress;
 use serde::Serialize;
@@ -64,7 +64,7 @@ struct Bench {
 
 pub(super) fn run(args: &RulesBench) -> Result<u8, Vec<String>> {
     let settings = settings(args.config.as_deref())?;
-    let engine = Engine::from_sources(&Sources::of(&settings)).map_err(|e| sentences(&e))?;
+    let engine = Engine::from_sources(&Sources::of(&settings)).map_err(|e| rule_sentences(&e))?;
     let text = match &args.text {
         Some(path) => {
             let bytes = std::fs::read(path)
