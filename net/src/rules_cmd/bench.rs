@@ -107,7 +107,9 @@ impl Text {
         while bytes < TEXT_BYTES_MIN {
             let mut rest = text;
             while !rest.is_empty() && bytes < TEXT_BYTES_MAX {
-                let chunk = &rest[..rest.floor_char_boundary(CHUNK_BYTES)];
+                let fits = |end: &usize| rest.is_char_boundary(*end);
+                let end = (1..=rest.len().min(CHUNK_BYTES)).rev().find(fits).unwrap_or(rest.len());
+                let chunk = &rest[..end];
                 let mut padded = chunk.as_bytes().to_vec();
                 padded.resize(chunk.len() + SCAN_PADDING, 0);
                 bytes += chunk.len();
