@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use load::{EMBEDDED_DEFAULT, Env, Mistake, json_schema, load};
+pub use load::{EMBEDDED_DEFAULT, Env, Mistake, json_schema, load, load_what_is_right};
 
 /// A whole, checked configuration.
 #[derive(Debug, Clone, PartialEq)]

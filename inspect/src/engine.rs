@@ -58,9 +58,7 @@ pub enum EngineError {
         reason: String,
     },
     /// `disabled_rules` names a rule that does not exist.
-    #[error(
-        "disabled_rules: there is no built-in rule `{0}`, nor one in a rule file; `tidegate rules list` shows all"
-    )]
+    #[error("there is no built-in rule `{0}`, nor one in a rule file; `tidegate rules list` shows all")]
     UnknownRule(String),
     /// A rule file, or a rule in one, is unusable.
     #[error("{0}")]
@@ -82,6 +80,16 @@ fn rule_error(rule: &Rule, reason: String) -> EngineError {
 }
 
 impl EngineError {
+    /// Key of the configuration that it is about.
+    pub fn place(&self) -> &'static str {
+        match self {
+            EngineError::Rule { .. } => "inspection.custom",
+            EngineError::UnknownRule(_) => "inspection.disabled_rules",
+            EngineError::RuleFile(_) => "inspection.rule_files",
+            EngineError::Builtin(_) | EngineError::Hyperscan(_) => "inspection",
+        }
+    }
+
     fn names(&self, rule: &Rule) -> bool {
         self.to_string().contains(&format!("rule `{}`:", rule.id))
     }
@@ -259,29 +267,40 @@ impl Engine {
 
     /// Everything that `sources` name; the examples of the operator's rules are checked. Reports all mistakes at once.
     pub fn from_sources(sources: &Sources<'_>) -> Result<Engine, Vec<EngineError>> {
+        match Engine::what_is_right(sources) {
+            (Some(engine), errors) if errors.is_empty() => Ok(engine),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// As [`Engine::from_sources`]; with mistakes there may still be an engine of the other rules, for finding more.
+    pub fn what_is_right(sources: &Sources<'_>) -> (Option<Engine>, Vec<EngineError>) {
         let (engine, mut errors) = Engine::assemble(sources);
         if let Some(engine) = &engine {
             engine.check_examples(&mut errors);
         }
-        match engine {
-            Some(engine) if errors.is_empty() => Ok(engine),
-            _ => Err(errors),
-        }
+        (engine, errors)
     }
 
-    /// As [`Engine::from_sources`], without the examples: an engine of all rules that can be used, and what is wrong
-    /// with the others.
+    /// As [`Engine::what_is_right`], without the examples.
     pub fn assemble(sources: &Sources<'_>) -> (Option<Engine>, Vec<EngineError>) {
         let (mut rules, mut errors) = sources::load(sources);
         // Each of the operator's rules is tried on its own first: a broken one must not hide the mistakes of others.
+        let mut left_out = sources.disabled.to_vec();
         rules.retain(|rule| {
-            rule.origin == Origin::Builtin
-                || compile_rule(rule).map_err(|reason| errors.push(rule_error(rule, reason))).is_ok()
+            if rule.origin == Origin::Builtin {
+                return true;
+            }
+            let compiled = compile_rule(rule).map_err(|reason| errors.push(rule_error(rule, reason))).is_ok();
+            if !compiled {
+                left_out.push(rule.id.clone());
+            }
+            compiled
         });
         loop {
             let mut refused = Vec::new();
             if let Some(mut engine) = compile(rules.clone(), &mut refused) {
-                engine.disabled = sources.disabled.to_vec();
+                engine.disabled = left_out;
                 return (Some(engine), errors);
             }
             let before = rules.len();

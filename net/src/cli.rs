@@ -52,7 +52,7 @@ pub enum Command {
     /// Prints the JSON Schema of the configuration, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
-    /// Inspects files or standard input, without a gateway
+    /// Inspects files, folders or standard input, without a gateway; also adds up audit segments
     Scan(Scan),
     /// Lists, explains, tests, measures and imports detection rules
     #[command(subcommand, arg_required_else_help = true, after_help = RULES_EXAMPLES)]

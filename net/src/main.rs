@@ -33,24 +33,23 @@ fn main() {
 
 /// Everything `run` would refuse, without starting anything.
 fn check(args: &Check) -> u8 {
-    let mistakes: Vec<serde_json::Value> = match gateway::load(Some(&args.config)) {
-        Err(mistakes) => {
-            if args.format == CheckFormat::Text {
-                mistakes.iter().for_each(|m| eprintln!("{m}"));
-            }
-            mistakes.iter().map(|m| serde_json::to_value(m).unwrap_or_default()).collect()
+    let (config, wrong) = gateway::load_what_is_right(Some(&args.config));
+    let mut sentences: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    let mut mistakes: Vec<serde_json::Value> =
+        wrong.iter().map(|m| serde_json::to_value(m).unwrap_or_default()).collect();
+    // What is right may hold mistakes that only show when rules and certificates are loaded.
+    if let Some((config, _)) = config {
+        let counters = metrics::Metrics::new(1);
+        let addresses = snapshot::Addresses::new();
+        let built = snapshot::Snapshot::build(&config, config.listen, &addresses, &counters, None, 1);
+        for e in built.err().unwrap_or_default() {
+            sentences.push(e.to_string());
+            mistakes.push(serde_json::json!({ "path": e.path, "problem": e.problem }));
         }
-        Ok((config, _)) => {
-            let counters = metrics::Metrics::new(1);
-            let addresses = snapshot::Addresses::new();
-            let built = snapshot::Snapshot::build(&config, config.listen, &addresses, &counters, None, 1);
-            let errors = built.err().unwrap_or_default();
-            if args.format == CheckFormat::Text {
-                errors.iter().for_each(|e| eprintln!("{}: {}", e.path, e.problem));
-            }
-            errors.iter().map(|e| serde_json::json!({ "path": e.path, "problem": e.problem })).collect()
-        }
-    };
+    }
+    if args.format == CheckFormat::Text {
+        sentences.iter().for_each(|m| eprintln!("{m}"));
+    }
     let ok = mistakes.is_empty();
     match args.format {
         CheckFormat::Json => println!("{}", serde_json::json!({ "ok": ok, "mistakes": mistakes })),

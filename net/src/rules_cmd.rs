@@ -7,11 +7,12 @@ mod test;
 
 use crate::cli::{EXIT_OK, EXIT_USAGE, Format, RulesCommand, RulesExplain, RulesList};
 use crate::control::gateway;
+use crate::snapshot::rule_mistakes;
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 use tidegate_core::config::InspectionConfig;
-use tidegate_inspect::{RuleInfo, Sources};
+use tidegate_inspect::{EngineError, RuleInfo, Sources};
 
 /// Runs the command and returns its exit code.
 pub fn run(command: &RulesCommand) -> u8 {
@@ -38,6 +39,10 @@ fn sentences<T: ToString>(mistakes: &[T]) -> Vec<String> {
     mistakes.iter().map(ToString::to_string).collect()
 }
 
+fn rule_sentences(errors: &[EngineError]) -> Vec<String> {
+    rule_mistakes(errors).map(|m| m.to_string()).collect()
+}
+
 /// Writes to standard output; a reader that has gone is no mistake.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -48,7 +53,7 @@ fn list(args: &RulesList) -> Result<u8, Vec<String>> {
     let settings = settings(args.config.as_deref())?;
     let (all, errors) = RuleInfo::all(&Sources::of(&settings));
     if !errors.is_empty() {
-        return Err(sentences(&errors));
+        return Err(rule_sentences(&errors));
     }
     for (option, asked, of) in [
         ("--type", &args.kind, (|r: &RuleInfo| r.kind.clone()) as fn(&RuleInfo) -> String),
@@ -106,7 +111,7 @@ fn explain(args: &RulesExplain) -> Result<u8, Vec<String>> {
     let (all, errors) = RuleInfo::all(&Sources::of(&settings));
     let Some(rule) = all.iter().find(|r| r.id == args.id) else {
         if !errors.is_empty() {
-            return Err(sentences(&errors));
+            return Err(rule_sentences(&errors));
         }
         let part = args.id.to_ascii_lowercase();
         let near: Vec<&str> =

@@ -8,6 +8,7 @@ use crate::cli::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Scan, ScanDirection, ScanFo
 use crate::control::gateway;
 use crate::progress::Progress;
 use crate::report::{Finding, Report, Source, Tally};
+use crate::snapshot::rule_mistakes;
 use inputs::Entry;
 use serde_json::json;
 use std::collections::HashMap;
@@ -55,54 +56,50 @@ impl Outcome {
 
 /// Runs the command and returns its exit code. Findings go to standard output, mistakes to standard error.
 pub fn run(args: &Scan) -> u8 {
-    let out: std::io::Result<Box<dyn Write>> = match &args.output {
-        None => Ok(Box::new(BufWriter::new(std::io::stdout()))),
-        Some(path) => File::create(path).map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write>),
-    };
-    let out = match out {
-        Ok(out) => out,
-        Err(e) => {
-            let path = args.output.as_deref().unwrap_or(Path::new("")).display();
-            eprintln!("tidegate scan: --output {path}: {e}");
-            return EXIT_USAGE;
-        }
-    };
+    run_to(args).unwrap_or_else(|mistakes| {
+        mistakes.iter().for_each(|m| eprintln!("tidegate scan: {m}"));
+        EXIT_USAGE
+    })
+}
+
+fn run_to(args: &Scan) -> Result<u8, Vec<String>> {
+    let audit = args.input == ScanInput::Audit;
+    if audit && args.redact {
+        return Err(vec!["--redact: audit records hold no values; leave it out".into()]);
+    }
+    // Before the output is opened: a wrong configuration leaves an older report as it is.
+    let mut scanner = if audit { None } else { Some(Scanner::new(args)?) };
+    let mut records = audit::Records::default();
+    let out = output(args).map_err(|e| vec![e])?;
     let mut o = Outcome { out, tally: Tally::default(), progress: Progress::new(), failed: false };
-    let done = if args.input == ScanInput::Audit {
-        if args.redact {
-            eprintln!("tidegate scan: --redact: audit records hold no values; leave it out");
-            return EXIT_USAGE;
+    let done = each_input(args, &mut o, &mut |name, mut from, o| match &mut scanner {
+        Some(scanner) => {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes)?;
+            scanner.input(args, name, &bytes, o)
         }
-        let mut records = audit::Records::default();
-        each_input(args, &mut o, &mut |name, from, o| {
+        None => {
             match records.read(name, from, &mut o.tally, &mut o.progress)? {
                 0 => {}
                 n => o.fail(format!("{name}: {n} line(s) are no audit records")),
             }
             Ok(())
-        })
-    } else {
-        let mut scanner = match Scanner::new(args) {
-            Ok(scanner) => scanner,
-            Err(mistakes) => {
-                mistakes.iter().for_each(|m| eprintln!("tidegate scan: {m}"));
-                return EXIT_USAGE;
-            }
-        };
-        each_input(args, &mut o, &mut |name, mut from, o| {
-            let mut bytes = Vec::new();
-            from.read_to_end(&mut bytes)?;
-            scanner.input(args, name, &bytes, o)
-        })
-    };
+        }
+    });
     o.progress.wipe();
     let findings = o.tally.findings();
     let written = done.and_then(|()| finish(args, &mut o.out, std::mem::take(&mut o.tally)));
-    match (o.failed || written.is_err(), findings) {
+    Ok(match (o.failed || written.is_err(), findings) {
         (true, _) => EXIT_USAGE,
         (false, 0) => EXIT_OK,
         (false, _) => EXIT_FINDINGS,
-    }
+    })
+}
+
+fn output(args: &Scan) -> Result<Box<dyn Write>, String> {
+    let Some(path) = &args.output else { return Ok(Box::new(BufWriter::new(std::io::stdout()))) };
+    let file = File::create(path).map_err(|e| format!("--output {}: {e}", path.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
 }
 
 /// The report, where one was asked for.
@@ -194,7 +191,7 @@ impl Scanner {
             .map_err(|m| m.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let rules = &config.inspection;
         let engine = Engine::from_sources(&Sources::of(rules))
-            .map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            .map_err(|e| rule_mistakes(&e).map(|m| m.to_string()).collect::<Vec<_>>())?;
         let actions: &Actions = match args.direction {
             ScanDirection::Request => &rules.actions.request,
             ScanDirection::Response => &rules.actions.response,
@@ -232,9 +229,14 @@ impl Scanner {
                 Err(_) => return Err(std::io::Error::other("not one JSON text; use --input text or jsonl")),
             },
             ScanInput::Jsonl | ScanInput::Audit => {
-                for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
+                let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n');
+                for (i, line) in lines.enumerate() {
                     let line = line.strip_suffix(b"\r").unwrap_or(line);
                     if line.trim_ascii().is_empty() {
+                        // One line of output for each of the input, so that they can be put side by side.
+                        if args.redact && !bytes.is_empty() {
+                            o.out.write_all(b"\n")?;
+                        }
                         continue;
                     }
                     match self.document(line) {
@@ -242,7 +244,12 @@ impl Scanner {
                             let tool = self.tool();
                             self.emit(args, name, Some(i + 1), line, &found, tool.as_deref(), o)?;
                         }
-                        Err(_) => o.fail(format!("{name}:{}: not a JSON text", i + 1)),
+                        Err(_) => {
+                            o.fail(format!("{name}:{}: not a JSON text", i + 1));
+                            if args.redact {
+                                o.out.write_all(b"\"[UNREADABLE]\"\n")?;
+                            }
+                        }
                     }
                 }
             }

@@ -4,6 +4,7 @@
 use crate::metrics::{Metrics, ServerMetrics};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use tidegate_core::json::JsonLimits;
 use tidegate_core::limits::Limits;
 use tidegate_inspect::message::{Plan, Tokens};
 use tidegate_inspect::replace::Keys;
-use tidegate_inspect::{Engine, Sources};
+use tidegate_inspect::{Engine, EngineError, Sources};
 
 /// One server, ready for use.
 pub struct Server {
@@ -107,6 +108,17 @@ pub struct BuildError {
     pub problem: String,
 }
 
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+/// Mistakes in rules, each with its place in the configuration.
+pub fn rule_mistakes(errors: &[EngineError]) -> impl Iterator<Item = BuildError> {
+    errors.iter().map(|e| BuildError { path: e.place().to_owned(), problem: e.to_string() })
+}
+
 /// Addresses by server name, as resolved by the control plane.
 pub type Addresses = HashMap<String, Vec<SocketAddr>>;
 
@@ -126,16 +138,13 @@ impl Snapshot {
         let mut errors = Vec::new();
         let engine = match engine {
             Some(engine) => engine,
-            None => match Engine::from_sources(&Sources::of(&config.inspection)) {
-                Ok(engine) => Arc::new(engine),
-                Err(mistakes) => {
-                    let path = || "inspection".to_owned();
-                    return Err(mistakes
-                        .iter()
-                        .map(|e| BuildError { path: path(), problem: e.to_string() })
-                        .collect());
-                }
-            },
+            None => {
+                let (engine, mistakes) = Engine::what_is_right(&Sources::of(&config.inspection));
+                errors.extend(rule_mistakes(&mistakes));
+                // Without all rules it is good for finding more mistakes only.
+                let Some(engine) = engine else { return Err(errors) };
+                Arc::new(engine)
+            }
         };
         let limits = config.limits;
         let keys = keys(&config.inspection);

@@ -52,7 +52,10 @@ fn an_agent_uses_an_address_it_never_sees() {
     let told = text(&answer);
     assert!(!answer.to_string().contains(MAIL), "{answer}");
     let token = told.strip_prefix("Write to ").and_then(|t| t.split_once(',')).expect("a token").0;
-    assert!(token.starts_with("<EMAIL_ADDRESS:") && told == format!("Write to {token}, not to {token}."), "{told}");
+    assert!(
+        token.starts_with("<EMAIL_ADDRESS:") && told == format!("Write to {token}, not to {token}."),
+        "{told}"
+    );
     assert_eq!(answer["result"]["structuredContent"]["cardNumber"], 0, "a number stays one");
     assert_eq!(text(&call(&gateway, "crm", &json!({}))), told, "stable");
 
@@ -70,7 +73,8 @@ fn an_agent_uses_an_address_it_never_sees() {
     assert_eq!(received(&mail), json!({ "to": MAIL }), "replaced on the way in, turned back on the way out");
 
     let records = gateway.audit_until(5, |r| r["kind"] == "call");
-    let opened: Vec<&Value> = records.iter().filter(|r| r["kind"] == "call").map(|r| &r["tokens_opened"]).collect();
+    let opened: Vec<&Value> =
+        records.iter().filter(|r| r["kind"] == "call").map(|r| &r["tokens_opened"]).collect();
     assert_eq!(opened, [&Value::Null, &Value::Null, &json!(2), &Value::Null, &json!(1)]);
 }
 

@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidegate_tests::{Gateway, Process, RecordingUpstream, TempDir, project, raw, wait};
+use tidegate_tests::{
+    Gateway, Next, Process, RecordingUpstream, TempDir, project, raw, upstream::write_response, wait,
+};
 
 /// What a command printed and how it ended.
 struct Run {
@@ -101,7 +103,7 @@ fn rule_files_are_checked_with_everything_else() {
     fs::write(
         dir.join("bad.yaml"),
         format!(
-            "listen: 127.0.0.1:0\nadmin: off\n{servers}\ninspection: {{ rule_files: [rules/bad.toml, rules/syntax.toml], \
+            "listen: here\nadmin: off\n{servers}\ninspection: {{ rule_files: [rules/bad.toml, rules/syntax.toml], \
              disabled_rules: [none-c] }}\n"
         ),
     )
@@ -111,19 +113,17 @@ fn rule_files_are_checked_with_everything_else() {
     all_in(
         &run.err,
         &[
-            "rules/bad.toml:2: rule `acme-key`: counter-example is found",
+            "listen",
+            "inspection.rule_files: rules/bad.toml:2: rule `acme-key`: counter-example is found",
             "rule `odd`: unknown field `patern`",
             "rule `broken`:",
             "rule `broken`: this id is used twice",
             "rule `No Name`: id must be",
             "rule `loose`: allow:",
             "rules/syntax.toml: line 2",
-            "there is no built-in rule `none-c`",
+            "inspection.disabled_rules: there is no built-in rule `none-c`",
         ],
     );
-    fs::write(dir.join("ids.yaml"), format!("listen: 127.0.0.1:0\nadmin: off\n{servers}\n")).unwrap();
-    let run = tidegate(dir.path(), &["check", "--config", "ids.yaml"]);
-    assert_eq!(run.code, Some(2));
     all_in(
         &run.err,
         &[
@@ -214,6 +214,30 @@ fn rules_by_file_server_and_tool() {
     all_in(&gateway.output(), &["acme.toml:1: rule 1"]);
     let (at_server, _) = call(&gateway, &upstream, "other", KEY);
     all_in(&at_server, &[KEY]);
+}
+
+/// Everything on the stream that answers a call is the tool's: progress, requests of the server, the result.
+#[test]
+fn a_tools_settings_hold_for_its_stream() {
+    let upstream = RecordingUpstream::start(|_, stream| {
+        let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"jane@example.org"}}"#;
+        let result =
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"john@example.org"}]}}"#;
+        let events = format!("event: message\ndata: {progress}\n\nevent: message\ndata: {result}\n\n");
+        write_response(stream, "200 OK", &[("Content-Type", "text/event-stream")], events)?;
+        Ok(Next::KeepOpen)
+    });
+    let gateway = Gateway::start(&format!(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\naudit: {{ dir: \"{{dir}}/audit\" }}\nservers:\n  s:\n    url: \"{}\"\n    \
+         inspection: {{ tools: {{ open: {{ response: {{ mode: detect }} }} }} }}\n",
+        upstream.url()
+    ));
+    let (_, text) = call(&gateway, &upstream, "open", "x");
+    all_in(&text, &["jane@example.org", "john@example.org"]);
+    let (_, text) = call(&gateway, &upstream, "other", "x");
+    assert!(!text.contains("@example.org"), "{text}");
+    let found = gateway.audit_until(2, |r| r["kind"] == "call");
+    assert!(found.iter().all(|r| r["findings"]["EMAIL_ADDRESS"] == 2), "{found:?}");
 }
 
 #[test]

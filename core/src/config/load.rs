@@ -78,11 +78,7 @@ impl fmt::Display for Mistake {
 
 /// Reads a configuration. `Err` holds every mistake found, at least one.
 pub fn load(yaml: &str, env: Env<'_>) -> Result<Config, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
-    let config = parse(yaml, &mut mistakes).and_then(|document| {
-        let tree = walk::walk(&document, env, &mut mistakes);
-        build::build(&tree, env, &mut mistakes)
-    });
+    let (config, mistakes) = load_what_is_right(yaml, env);
     match config {
         Some(config) if mistakes.is_empty() => Ok(config),
         _ => {
@@ -90,6 +86,17 @@ pub fn load(yaml: &str, env: Env<'_>) -> Result<Config, Vec<Mistake>> {
             Err(mistakes)
         }
     }
+}
+
+/// As [`load`]; with mistakes there is still a configuration of what is right, in which more mistakes may be found. It is
+/// for nothing else.
+pub fn load_what_is_right(yaml: &str, env: Env<'_>) -> (Option<Config>, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let config = parse(yaml, &mut mistakes).map(|document| {
+        let tree = walk::walk(&document, env, &mut mistakes);
+        build::build(&tree, env, &mut mistakes)
+    });
+    (config, mistakes)
 }
 
 /// YAML to a tree of plain values. After a duplicate key it goes on with the last one, to find the other mistakes.

@@ -157,3 +157,44 @@ fn strings_survive() {
         assert_eq!(string(&table, "k"), Some(s));
     }
 }
+
+/// A damaged file is refused with something to read, or imported; it never stops the process. The same for rule files.
+#[test]
+fn damaged_files_are_answered() {
+    const MARKS: &[u8] = b"[](){}|\\?*+^$-:<>='\"\n,.#aP9\xc3";
+    let whole = import(FILE).toml;
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..400 {
+        let mut bytes = if round % 2 == 0 { FILE } else { &whole }.as_bytes().to_vec();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            match next(3) {
+                0 => bytes[at] = MARKS[next(MARKS.len())],
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, MARKS[next(MARKS.len())]),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        match gitleaks(&text, &[]) {
+            Ok(import) => {
+                read += 1;
+                assert!(import.notes.iter().all(|n| !n.text.is_empty()), "{text}");
+            }
+            Err(e) => {
+                refused += 1;
+                assert!(!e.is_empty(), "{text}");
+            }
+        }
+        let mut mistakes = Vec::new();
+        let files = [RuleFile { path: "t.toml".into(), text }];
+        let rules = crate::rules::of_files(&files, &mut mistakes);
+        assert!(mistakes.iter().all(|m| m.starts_with("t.toml")), "{mistakes:?}");
+        assert!(rules.len() <= 16);
+    }
+    assert!(read > 20 && refused > 20, "{read} {refused}");
+}

@@ -43,21 +43,33 @@ fn internal(what: &str) -> impl Fn(std::io::Error) -> RunError + '_ {
 /// # Errors
 /// All mistakes.
 pub fn load(file: Option<&Path>) -> Result<(Config, Vec<u8>), Vec<config::Mistake>> {
+    match load_what_is_right(file) {
+        (Some((config, bytes)), mistakes) if mistakes.is_empty() => Ok((config, bytes)),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// As [`load`]; with mistakes there may still be a configuration of what is right, for finding more of them.
+pub fn load_what_is_right(file: Option<&Path>) -> (Option<(Config, Vec<u8>)>, Vec<config::Mistake>) {
     let text = match file {
         None => EMBEDDED_DEFAULT.to_owned(),
-        Some(path) => std::fs::read_to_string(path).map_err(|e| {
-            vec![config::Mistake {
-                path: path.display().to_string(),
-                value: None,
-                problem: format!("cannot be read: {e}"),
-                remedy: "name a readable file".into(),
-            }]
-        })?,
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) => {
+                let mistake = config::Mistake {
+                    path: path.display().to_string(),
+                    value: None,
+                    problem: format!("cannot be read: {e}"),
+                    remedy: "name a readable file".into(),
+                };
+                return (None, vec![mistake]);
+            }
+        },
     };
     let var = |name: &str| std::env::var(name).ok();
     let read = |path: &Path| std::fs::read_to_string(beside(file, path)).map_err(|e| e.to_string());
-    let config = config::load(&text, Env { var: &var, file: &read })?;
-    Ok((config, text.into_bytes()))
+    let (config, mistakes) = config::load_what_is_right(&text, Env { var: &var, file: &read });
+    (config.map(|config| (config, text.into_bytes())), mistakes)
 }
 
 /// Where a path of the configuration leads: relative ones start at its file.
@@ -225,7 +237,7 @@ impl Control {
         };
         let engine = self.engine_of.as_ref().filter(same).map(|s| s.engine.clone());
         Snapshot::build(config, self.listen, addresses, &self.metrics, engine, generation)
-            .map_err(|errors| errors.iter().map(|e| format!("{}: {}", e.path, e.problem)).collect())
+            .map_err(|errors| sentences(&errors))
     }
 
     fn start_workers(

@@ -2,7 +2,7 @@
 //! every message. Triggers run together in one database, where they share work; measured one by one they only show which
 //! stand out, so for rules of the deployment the whole database is also measured without them.
 
-use super::{print, sentences, settings};
+use super::{print, rule_sentences, settings};
 use crate::cli::{EXIT_OK, Format, RulesBench};
 use crate::progress::Progress;
 use serde::Serialize;
@@ -64,7 +64,7 @@ struct Bench {
 
 pub(super) fn run(args: &RulesBench) -> Result<u8, Vec<String>> {
     let settings = settings(args.config.as_deref())?;
-    let engine = Engine::from_sources(&Sources::of(&settings)).map_err(|e| sentences(&e))?;
+    let engine = Engine::from_sources(&Sources::of(&settings)).map_err(|e| rule_sentences(&e))?;
     let text = match &args.text {
         Some(path) => {
             let bytes = std::fs::read(path)
@@ -107,7 +107,9 @@ impl Text {
         while bytes < TEXT_BYTES_MIN {
             let mut rest = text;
             while !rest.is_empty() && bytes < TEXT_BYTES_MAX {
-                let chunk = &rest[..rest.floor_char_boundary(CHUNK_BYTES)];
+                let fits = |end: &usize| rest.is_char_boundary(*end);
+                let end = (1..=rest.len().min(CHUNK_BYTES)).rev().find(fits).unwrap_or(rest.len());
+                let chunk = &rest[..end];
                 let mut padded = chunk.as_bytes().to_vec();
                 padded.resize(chunk.len() + SCAN_PADDING, 0);
                 bytes += chunk.len();

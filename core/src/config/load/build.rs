@@ -20,14 +20,14 @@ const KEY_BYTES_MIN: usize = 32;
 /// Largest rule file, in bytes: a thousand rules with many examples have a third of it.
 const RULE_FILE_BYTES_MAX: usize = 4 << 20;
 
-/// Makes the configuration; `None` when it cannot be made at all, which is reported.
-pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+/// Makes the configuration. With mistakes on the list it is one of what is right.
+pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Config {
     let mut build = Build { env, mistakes };
     let log = root.map("log");
     let (listen, admin) = build.addresses(root);
     let actions = global_actions(root.map("inspection"));
     let demo = root.flag("demo").unwrap_or(false);
-    let config = Config {
+    Config {
         listen,
         admin,
         workers: root.count("workers").and_then(|n| usize::try_from(n).ok()),
@@ -47,9 +47,13 @@ pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Op
             level: log.text("level").unwrap_or("info").to_owned(),
             json: log.text("format") == Some("json"),
         },
+<<<<<<< HEAD
     };
     Build { env, mistakes }.keyed_actions(&config);
     mistakes.is_empty().then_some(config)
+=======
+    }
+>>>>>>> 5a30794c2bacd69774012ffe2c2f3bc19012efbb
 }
 
 struct Build<'a> {
@@ -276,11 +280,12 @@ impl Build<'_> {
                 let here = format!("inspection.custom[{i}].id");
                 self.mistake(&here, Some(format!("{id:?}")), "another rule has this id", "choose another");
             }
+            let Some(pattern) = rule.text("pattern") else { continue };
             let texts = |key| rule.texts(key).map(|(_, s)| s.to_owned()).collect();
             custom.push(CustomRule {
                 id: id.to_owned(),
                 kind: rule.text("type").unwrap_or("CUSTOM").to_owned(),
-                pattern: rule.text("pattern").unwrap_or_default().to_owned(),
+                pattern: pattern.to_owned(),
                 examples: texts("examples"),
                 counter_examples: texts("counter_examples"),
             });
