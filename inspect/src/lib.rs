@@ -9,6 +9,7 @@ mod engine;
 mod hs;
 pub mod message;
 mod overlap;
+mod prose;
 mod rules;
 mod trigger;
 mod validate;

@@ -14,7 +14,7 @@ pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
 /// Longest exact match any rule may ask for, in bytes: bounds the work for one hit.
 pub(crate) const MATCH_LENGTH_MAX: usize = 16 << 10;
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 21] = [
     ("ai", include_str!("../rules/ai.toml")),
     ("chat", include_str!("../rules/chat.toml")),
     ("cloud", include_str!("../rules/cloud.toml")),
@@ -23,6 +23,16 @@ const FILES: [(&str, &str); 11] = [
     ("other-secrets", include_str!("../rules/other-secrets.toml")),
     ("payment", include_str!("../rules/payment.toml")),
     ("pii", include_str!("../rules/pii.toml")),
+    ("pii-americas", include_str!("../rules/pii-americas.toml")),
+    ("pii-asia", include_str!("../rules/pii-asia.toml")),
+    ("pii-dach", include_str!("../rules/pii-dach.toml")),
+    ("pii-europe", include_str!("../rules/pii-europe.toml")),
+    ("pii-global", include_str!("../rules/pii-global.toml")),
+    ("pii-north", include_str!("../rules/pii-north.toml")),
+    ("pii-oceania-africa", include_str!("../rules/pii-oceania-africa.toml")),
+    ("pii-phone", include_str!("../rules/pii-phone.toml")),
+    ("pii-uk", include_str!("../rules/pii-uk.toml")),
+    ("pii-us", include_str!("../rules/pii-us.toml")),
     ("private-keys", include_str!("../rules/private-keys.toml")),
     ("source-forges", include_str!("../rules/source-forges.toml")),
     ("tokens", include_str!("../rules/tokens.toml")),
@@ -69,6 +79,8 @@ pub struct Rule {
     pub family: &'static str,
     /// Confidence before validation.
     pub confidence: Confidence,
+    /// Off unless the configuration names the type: too often something harmless.
+    pub opt_in: bool,
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
@@ -106,7 +118,22 @@ pub(crate) enum Form {
         value: String,
         /// Also `key = value` inside a text.
         in_text: bool,
+        /// When the name may also stand in a sentence with the value.
+        prose: Option<Prose>,
     },
+    /// The whole of a short string that nothing names. Low confidence, so recorded and never removed.
+    Alone(String),
+}
+
+/// How a word names a value in running text.
+#[derive(Debug, Clone)]
+pub(crate) struct Prose {
+    /// Most bytes, none of them a digit, between the word and the value.
+    pub(crate) near: usize,
+    /// Members of JSON objects with exactly these names (any case), too short or common to be searched for in text.
+    pub(crate) names: Vec<String>,
+    /// Words whose presence around the value vetoes it.
+    pub(crate) negative: Option<String>,
 }
 
 /// Where a rule's trigger comes from.
@@ -149,6 +176,15 @@ struct RawRule {
     key: Option<String>,
     value: Option<String>,
     in_text: Option<bool>,
+    #[serde(default)]
+    near: usize,
+    #[serde(default)]
+    names: Vec<String>,
+    negative: Option<String>,
+    #[serde(default)]
+    alone: bool,
+    #[serde(default)]
+    opt_in: bool,
     trigger: Option<String>,
     #[serde(default)]
     triggers: Vec<String>,
@@ -186,31 +222,59 @@ fn high() -> Confidence {
 /// Reads the built-in rules. Mistakes are sentences naming file and rule.
 pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
     let mut rules: Vec<Rule> = Vec::new();
-    let mut mistakes = Vec::new();
+    let (mut lone, mut mistakes) = (Vec::new(), Vec::new());
     for (family, text) in FILES {
         match toml::from_str::<RawFile>(text) {
             Err(e) => mistakes.push(format!("{family}.toml: {e}")),
             Ok(file) => {
                 for raw in file.rule {
                     let id = raw.id.clone();
+                    let alone = raw.alone;
                     match check(raw, family, &file.trigger) {
                         Ok(rule) if rules.iter().any(|r| r.id == rule.id) => {
                             mistakes.push(format!("{family}.toml: {id}: this id is used twice"));
                         }
-                        Ok(rule) => rules.push(rule),
+                        Ok(rule) => {
+                            lone.extend(alone.then(|| standing_alone(&rule)));
+                            rules.push(rule);
+                        }
                         Err(e) => mistakes.push(format!("{family}.toml: {id}: {e}")),
                     }
                 }
             }
         }
     }
+    rules.extend(lone.into_iter().flatten());
     if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
+}
+
+/// The rule for values of `rule` that are a whole string: what `alone = true` adds.
+fn standing_alone(rule: &Rule) -> Option<Rule> {
+    let (Form::Pattern(value) | Form::Keyed { value, .. }) = &rule.form else { return None };
+    Some(Rule {
+        id: format!("{}-alone", rule.id),
+        description: format!("{}, as a whole text without a name", rule.description),
+        confidence: Confidence::Low,
+        form: Form::Alone(value.clone()),
+        triggers: Vec::new(),
+        boundary: Boundary::None,
+        numbers: false,
+        examples: rule.key_examples.iter().map(|(_, value)| value.clone()).collect(),
+        counter_examples: Vec::new(),
+        key_examples: Vec::new(),
+        key_counter_examples: Vec::new(),
+        ..rule.clone()
+    })
 }
 
 fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Rule, String> {
     let form = match (raw.pattern, raw.key, raw.value) {
         (Some(pattern), None, None) => Form::Pattern(pattern),
-        (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
+        (None, Some(key), Some(value)) => {
+            let prose = Prose { near: raw.near, names: raw.names, negative: raw.negative };
+            let prose = (raw.near > 0).then_some(prose);
+            Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true), prose }
+        }
         _ => return Err("needs either `pattern`, or `key` and `value`".into()),
     };
     let mut triggers = Vec::new();
@@ -245,6 +309,7 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         description: raw.description,
         family,
         confidence: raw.confidence,
+        opt_in: raw.opt_in,
         form,
         caseless: raw.caseless,
         triggers,
@@ -268,6 +333,7 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         description: "rule of this deployment".into(),
         family: "custom",
         confidence: Confidence::High,
+        opt_in: false,
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],

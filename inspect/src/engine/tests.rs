@@ -54,6 +54,9 @@ fn examples_are_found_wherever_they_stand() {
                 ("a\\n", "\\nb"),
                 ("`", "`;"),
             ] {
+                if matches!(rule.form, Form::Alone(_)) && !(before.is_empty() && after.is_empty()) {
+                    continue; // a whole text
+                }
                 // A quote, bracket or Base64 character may be part of an unfinished example: only the plain ones count.
                 let text = format!("{before}{example}{after}");
                 if !engine.finds(&mut scratch, idx(i), &text, &Context::default()) {
@@ -82,10 +85,11 @@ fn examples_are_found_wherever_they_stand() {
 
 impl Engine {
     fn keyed_hit(&self, scratch: &mut Scratch, rule: RuleIdx, key: &str) -> bool {
-        let mut padded = key.as_bytes().to_vec();
-        padded.resize(key.len() + SCAN_PADDING, 0);
+        let mut padded = format!("\"{key}\"").into_bytes();
+        let len = padded.len();
+        padded.resize(len + SCAN_PADDING, 0);
         let mut hits = Hits::with_cap(1000);
-        self.triggers(scratch, &padded, key.len(), &mut hits).unwrap();
+        self.triggers(scratch, &padded, len, &mut hits).unwrap();
         hits.as_slice().iter().any(|h| self.keyed_rules_of(h.trigger).contains(&rule))
     }
 }
