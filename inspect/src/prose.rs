@@ -91,12 +91,20 @@ impl Near {
         let key = bytewise(key);
         let mut out = Vec::new();
         for arm in arms(&key) {
-            out.push(trigger::of_key(arm)?);
+            out.extend(trigger::literals_of(arm)?);
         }
         for name in names {
-            out.push(trigger::of_key(&format!("[\"_-]{name}\""))?);
+            out.extend(trigger::literals_of(&format!("{name}\""))?);
         }
-        Ok(out)
+        // What holds another text fires with it.
+        out.sort_by_key(|t| t.hs.len());
+        let mut kept: Vec<Trigger> = Vec::new();
+        for t in out {
+            if !kept.iter().any(|k| t.hs.contains(&k.hs)) {
+                kept.push(t);
+            }
+        }
+        Ok(kept)
     }
 
     /// The word that a hit ending at `hit_end` lies in.

@@ -111,7 +111,9 @@ pub(super) fn fit_mnemonic(span: &str) -> Option<usize> {
     let mut ends = [0usize; 24];
     let mut count = 0;
     for (start, word) in words(span).take(24) {
-        word_index(word)?;
+        if word_index(word).is_none() {
+            break; // the sentence goes on
+        }
         ends[count] = start + word.len();
         count += 1;
     }
@@ -147,12 +149,10 @@ pub(super) fn is_mnemonic(span: &str) -> bool {
 
 /// Words of letters with their places.
 fn words(span: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut at = 0;
-    span.split(|c: char| !c.is_ascii_alphabetic()).filter_map(move |word| {
-        let start = at;
-        at += word.len() + 1;
-        (!word.is_empty()).then_some((start, word))
-    })
+    let start = move |word: &str| word.as_ptr() as usize - span.as_ptr() as usize;
+    span.split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|word| !word.is_empty())
+        .map(move |word| (start(word), word))
 }
 
 fn word_index(word: &str) -> Option<usize> {
