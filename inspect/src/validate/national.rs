@@ -295,8 +295,15 @@ kinds! {
     PhTin => asia::ph_tin,
     /// Mobile device: 15 digits with Luhn.
     Imei => west::imei,
+    /// Payment card of any issuer: Luhn.
+    CardNamed => card,
     /// International bank account number, also from scanned paper.
     IbanScanned => iban,
+}
+
+fn card(c: &Chars) -> Option<bool> {
+    let varied = c.values().iter().any(|d| *d != c.values()[0]);
+    Some(c.all_digits && varied && (12..=19).contains(&c.len) && super::checksum::luhn(c.values()))
 }
 
 /// With the letters as they are, or O read as 0 and l and I as 1 behind the country.

@@ -55,7 +55,7 @@ pub(super) fn judge_plus(text: &str, start: usize, end: usize) -> Verdict {
     // `+44 (0)20 ...` is common, and counts one digit more.
     let trunk = usize::from(span.contains("(0)"));
     let fits = (low..=high + trunk).contains(&digits.len());
-    if !fits || embedded(text, start, end) || varied(digits) < 2 {
+    if !fits || !balanced(span) || embedded(text, start, end) || varied(digits) < 2 {
         return Verdict::Reject;
     }
     Verdict::Accept
@@ -69,9 +69,7 @@ pub(super) fn judge_named(text: &str, start: usize, end: usize) -> Verdict {
     }
     let mut digits = [0u8; DIGITS_MAX + 2];
     let Some(n) = collect(span, &mut digits) else { return Verdict::Reject };
-    let opens = span.bytes().filter(|b| *b == b'(').count();
-    let closes = span.bytes().filter(|b| *b == b')').count();
-    if !(7..=13).contains(&n) || opens != closes || embedded(text, start, end) || varied(&digits[..n]) < 2 {
+    if !(7..=13).contains(&n) || !balanced(span) || embedded(text, start, end) || varied(&digits[..n]) < 2 {
         return Verdict::Reject;
     }
     if looks_like_date(span) {
@@ -105,6 +103,11 @@ fn match_country(digits: &[u8]) -> (usize, usize) {
         })
         .next()
         .unwrap_or((1, 0))
+}
+
+fn balanced(span: &str) -> bool {
+    let count = |bracket| span.bytes().filter(|b| *b == bracket).count();
+    count(b'(') == count(b')')
 }
 
 /// How many different digits there are.
