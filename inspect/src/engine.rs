@@ -13,7 +13,8 @@
 use crate::digits::{self, SHAPES};
 use crate::hs::{self, Database, Expression, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
-use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Rule, TriggerSource};
+use crate::prose::{self, Alone, Near};
+use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Prose, Rule, TriggerSource};
 use crate::trigger::{self, Trigger};
 use crate::validate::{self, Verdict};
 use regex_automata::meta::{Cache, Regex};
@@ -35,6 +36,9 @@ pub struct TriggerIdx(pub u16);
 
 /// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
 const VALUE_SLACK: usize = 16;
+
+/// Content blocks of one scan that are looked at as values without a name.
+const ALONE_TEXTS_MAX: usize = 64;
 
 /// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`.
 const ASSIGN: &str = concat!(
@@ -208,6 +212,7 @@ pub struct Scratch {
     caches: Vec<Option<Cache>>,
     /// For each rule: how far the current string has been searched.
     resume: Vec<usize>,
+    alone: Option<Cache>,
 }
 
 struct Exact {
@@ -223,6 +228,8 @@ struct Exact {
     length_max: usize,
     /// For keyed rules: one of [`ASSIGN_SIGNS`] must follow a hit within this many bytes. Saves a search at each mere mention.
     assign_within: Option<usize>,
+    /// For rules whose name may stand in a sentence: replaces `text`, `reach` and `keyed.key`.
+    near: Option<Near>,
 }
 
 struct Keyed {
@@ -241,6 +248,7 @@ pub struct Engine {
     first_shape: u16,
     text_rules: Vec<Vec<RuleIdx>>,
     key_rules: Vec<Vec<RuleIdx>>,
+    alone: Alone,
     /// Of the triggers in the database.
     patterns: Vec<String>,
     /// Ids of the rules left out.
@@ -328,12 +336,18 @@ impl Engine {
         &self.rules[usize::from(rule.0)]
     }
 
+    /// True when a word names the values of this rule, so that it also names what an object of that name holds.
+    pub(crate) fn names_in_prose(&self, rule: RuleIdx) -> bool {
+        self.exact.get(usize::from(rule.0)).is_some_and(|e| e.near.is_some())
+    }
+
     /// Working memory for one thread.
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
             hs: self.database.as_ref().map(HsScratch::for_database).transpose()?,
             caches: (0..self.rules.len() * 3).map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
+            alone: None,
         })
     }
 
@@ -348,7 +362,15 @@ impl Engine {
         hits: &mut Hits,
     ) -> Result<(), Flood> {
         let Hits { items, cap } = &mut *hits;
+        let mut texts = 0;
         let mut push = |trigger: u16, end: u32| -> bool {
+            if self.alone.trigger == Some(TriggerIdx(trigger)) {
+                // Many short texts are rows, not results of a look-up.
+                texts += 1;
+                if texts > ALONE_TEXTS_MAX {
+                    return true;
+                }
+            }
             let room = items.len() < *cap;
             if room {
                 items.push(Hit { end, trigger: TriggerIdx(trigger) });
@@ -439,8 +461,14 @@ impl Engine {
         let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else {
             return None;
         };
-        let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
-        keyed.key.search_half_with(key_cache, &Input::new(key))?;
+        match &exact.near {
+            Some(near) if !near.names_key(key_cache, key) => return None,
+            Some(_) => {}
+            None => {
+                let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
+                keyed.key.search_half_with(key_cache, &Input::new(key))?;
+            }
+        }
         let decoration = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
         let low = value.len() - value.trim_start_matches(decoration).len();
         let trimmed = value.trim_end_matches(decoration).len();
@@ -472,9 +500,21 @@ impl Engine {
             }
         }
         for hit in hits {
+            if self.alone.trigger == Some(hit.trigger) {
+                if ctx.key == Some("text") {
+                    self.find_alone(scratch, text, out);
+                }
+                continue;
+            }
             for &rule in self.rules_of(hit.trigger) {
                 let slot = usize::from(rule.0);
                 let hit_end = hit.end as usize;
+                if let Some(near) = &self.exact[slot].near {
+                    if !ctx.number {
+                        self.find_near(scratch, rule, near, text, hit_end, out);
+                    }
+                    continue;
+                }
                 // One window may hold several matches that end before this hit does.
                 while scratch.resume[slot] < hit_end {
                     let c = self.confirm(scratch, rule, text, hit_end, scratch.resume[slot], ctx);
@@ -484,6 +524,48 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What stands near the word of `rule` that a hit ending at `hit_end` lies in.
+    fn find_near(
+        &self,
+        scratch: &mut Scratch,
+        rule: RuleIdx,
+        near: &Near,
+        text: &str,
+        hit_end: usize,
+        out: &mut Vec<TextFinding>,
+    ) {
+        let slot = usize::from(rule.0);
+        let Some(keyed) = &self.exact[slot].keyed else { return };
+        let Some([word_cache, _, value_cache]) = scratch.caches.get_mut(slot * 3..slot * 3 + 3) else {
+            return;
+        };
+        let Some(word) = near.word(word_cache, text, hit_end) else { return };
+        let cache = value_cache.get_or_insert_with(|| keyed.value.create_cache());
+        let spec = &self.rules[slot];
+        let mut attempt = |from: usize, to: usize| {
+            let input = Input::new(text).range(from..to);
+            let (whole, span) = find(&keyed.value, keyed.group, cache, text, &input)?;
+            Some((whole, accept(spec, text, whole, span, false)))
+        };
+        let done = &mut scratch.resume[slot];
+        near.values(text, word, &mut attempt, |m| {
+            if m.start >= *done {
+                *done = m.end;
+                out.push(TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence });
+            }
+        });
+    }
+
+    /// Rules for which `text` as a whole is a value.
+    fn find_alone(&self, scratch: &mut Scratch, text: &str, out: &mut Vec<TextFinding>) {
+        self.alone.candidates(&mut scratch.alone, text, |rule, start, end| {
+            let Some(spec) = self.rules.get(usize::from(rule.0)) else { return };
+            if let Some(m) = accept(spec, text, (start, end), (start, end), false).filter(|m| m.end == end) {
+                out.push(TextFinding { rule, start: m.start, end: m.end, confidence: Confidence::Low });
+            }
+        });
     }
 
     /// All findings in one string, sorted by start, overlaps resolved. Allocates; the hot path uses the stages.
@@ -503,12 +585,16 @@ impl Engine {
         if self.triggers(scratch, &padded, text.len(), &mut hits).is_ok() {
             self.confirm_all(scratch, text, hits.as_slice(), ctx, &mut out);
         }
+        if ctx.key.is_none() && !ctx.number {
+            self.find_alone(scratch, text, &mut out);
+        }
         if let Some(key) = ctx.key {
             hits.clear();
             padded.clear();
-            padded.extend_from_slice(key.as_bytes());
-            padded.resize(key.len() + SCAN_PADDING, 0);
-            if self.triggers(scratch, &padded, key.len(), &mut hits).is_ok() {
+            // As it stands in JSON: some names are searched for with their quotes.
+            padded.extend_from_slice(format!("\"{key}\"").as_bytes());
+            padded.resize(key.len() + 2 + SCAN_PADDING, 0);
+            if self.triggers(scratch, &padded, key.len() + 2, &mut hits).is_ok() {
                 let mut rules: Vec<RuleIdx> =
                     hits.as_slice().iter().flat_map(|h| self.keyed_rules_of(h.trigger)).copied().collect();
                 rules.sort_unstable();
@@ -546,6 +632,7 @@ impl Engine {
         if self.triggers(scratch, &padded, text.len(), &mut hits).is_ok() {
             self.confirm_all(scratch, text, hits.as_slice(), ctx, &mut out);
         }
+        self.find_alone(scratch, text, &mut out);
         out.iter().any(|f| f.rule == rule) || self.confirm_value(scratch, rule, text, ctx).is_some()
     }
 
@@ -553,6 +640,12 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn reference(&self, rule: RuleIdx, text: &str) -> Vec<Match> {
         let (spec, exact) = (&self.rules[usize::from(rule.0)], &self.exact[usize::from(rule.0)]);
+        if let Some(near) = &exact.near {
+            return self.reference_near(rule, near, text);
+        }
+        if matches!(spec.form, Form::Alone(_)) {
+            return Vec::new(); // not a matter of triggers
+        }
         let mut cache = exact.text.create_cache();
         let mut out = Vec::new();
         let mut at = 0;
@@ -564,6 +657,19 @@ impl Engine {
             out.push(m);
         }
         out
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// What [`Engine::find_near`] finds when every position is a hit.
+    fn reference_near(&self, rule: RuleIdx, near: &Near, text: &str) -> Vec<Match> {
+        let mut scratch = self.new_scratch().unwrap();
+        let mut out = Vec::new();
+        for end in 1..=text.len() {
+            self.find_near(&mut scratch, rule, near, text, end, &mut out);
+        }
+        out.iter().map(|f| Match { start: f.start, end: f.end, confidence: f.confidence }).collect()
     }
 }
 
@@ -633,7 +739,7 @@ fn ceil_char(text: &str, mut i: usize) -> usize {
     i.min(text.len())
 }
 
-fn left_is_free(boundary: Boundary, text: &str, start: usize) -> bool {
+pub(crate) fn left_is_free(boundary: Boundary, text: &str, start: usize) -> bool {
     let Some(b) = validate::before(text, start) else { return true };
     let joined = match boundary {
         Boundary::None | Boundary::Right => false,
@@ -706,7 +812,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
                     let slot = slot_of(t, &mut text_rules, &mut key_rules);
                     text_rules[slot].push(idx);
                 }
-                if let Some(t) = &in_key {
+                for t in &in_key {
                     let slot = slot_of(t, &mut text_rules, &mut key_rules);
                     key_rules[slot].push(idx);
                 }
@@ -718,6 +824,10 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     if !errors.is_empty() {
         return None;
     }
+    let alone_trigger = rules.iter().any(|r| matches!(r.form, Form::Alone(_))).then(|| {
+        let text_member = Trigger { hs: prose::TEXT_MEMBER.into(), reach: None };
+        TriggerIdx(slot_of(&text_member, &mut text_rules, &mut key_rules) as u16)
+    });
     let first_shape = triggers.len() as u16;
     text_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
     key_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
@@ -728,6 +838,19 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
             }
         }
     }
+    let mut lone = Vec::new();
+    for (i, rule) in rules.iter().enumerate() {
+        if let Form::Alone(value) = &rule.form {
+            lone.push((RuleIdx(i as u16), value.as_str(), rule.caseless));
+        }
+    }
+    let alone = match Alone::new(&lone, alone_trigger) {
+        Ok(alone) => alone,
+        Err(reason) => {
+            errors.push(EngineError::Builtin(reason));
+            return None;
+        }
+    };
     let expressions: Vec<Expression<'_>> = triggers
         .iter()
         .enumerate()
@@ -743,6 +866,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
             first_shape,
             text_rules,
             key_rules,
+            alone,
             disabled: Vec::new(),
             patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
         }),
@@ -760,12 +884,15 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     }
 }
 
-type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
+/// Triggers for strings and for JSON keys.
+type CompiledRule = (Exact, Vec<Trigger>, Vec<Trigger>);
 
 fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let (text, key) = match &rule.form {
         Form::Pattern(pattern) => (pattern.clone(), None),
-        Form::Keyed { key, value, in_text } => {
+        Form::Alone(value) => (value.clone(), None),
+        Form::Keyed { prose: Some(prose), key, value, .. } => return compile_near(rule, prose, key, value),
+        Form::Keyed { key, value, in_text, .. } => {
             let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
             (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
         }
@@ -782,7 +909,7 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
         }
     };
     let mut in_text = Vec::new();
-    let mut in_key = None;
+    let mut in_key = Vec::new();
     let mut reach = 0;
     let mut assign_within = None;
     match key {
@@ -794,7 +921,7 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
             if also_text {
                 in_text.push(t.clone());
             }
-            in_key = Some(t);
+            in_key.push(t);
         }
         None => {
             for source in &rule.triggers {
@@ -829,11 +956,28 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
         }
         None => None,
     };
-    Ok((Exact { text: regex, group, keyed, reach, length_max, assign_within }, in_text, in_key))
+    Ok((Exact { text: regex, group, keyed, reach, length_max, assign_within, near: None }, in_text, in_key))
+}
+
+/// A rule whose name may stand in a sentence with the value.
+fn compile_near(rule: &Rule, prose: &Prose, key: &str, value: &str) -> Result<CompiledRule, String> {
+    let longest = trigger::parse(value, rule.caseless)?.properties().maximum_len();
+    let length_max = match (longest, rule.length_max) {
+        (longest, Some(max)) => longest.map_or(max, |l| l.min(max)),
+        (Some(longest), None) if longest <= MATCH_LENGTH_MAX => longest,
+        _ => return Err("needs max_length".into()),
+    };
+    let triggers = Near::triggers(key, &prose.names)?;
+    let near = Near::new(rule, prose, key, length_max)?;
+    let (value, group) = exact_regex(value, rule.caseless)?;
+    let keyed = Some(Keyed { key: exact_regex("never used", true)?.0, value, group });
+    let text = exact_regex("never used", true)?.0;
+    let exact = Exact { text, group, keyed, reach: 0, length_max, assign_within: None, near: Some(near) };
+    Ok((exact, triggers.clone(), triggers))
 }
 
 /// Compiles for searching bytes with ASCII classes; returns the index of the group `secret` (0 without one).
-fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> {
+pub(crate) fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> {
     let regex = Regex::builder()
         .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(4 << 20)))
         .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(caseless))

@@ -13,6 +13,7 @@ pub mod import;
 mod mask;
 pub mod message;
 mod overlap;
+mod prose;
 pub mod replace;
 mod rules;
 mod trigger;

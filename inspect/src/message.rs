@@ -59,6 +59,9 @@ impl Plan {
     /// checksum that does not fit lowers a finding's confidence but not what is done about it.
     pub fn new(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
         let mode = |r: &crate::Rule| {
+            if r.opt_in && !actions.types.contains_key(&r.kind) {
+                return Mode::Off;
+            }
             let mode = actions.mode(&r.kind);
             if r.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
         };
@@ -883,13 +886,47 @@ fn keyed(
             }
         }
     };
-    if doc.tok(value).kind == Kind::Array {
-        doc.elements(value).take(KEYED_ELEMENTS_MAX).for_each(attempt);
-        doc.tok(value).len as usize <= KEYED_ELEMENTS_MAX
-    } else {
-        attempt(value);
-        true
+    match doc.tok(value).kind {
+        Kind::Array => {
+            doc.elements(value).take(KEYED_ELEMENTS_MAX).for_each(attempt);
+            doc.tok(value).len as usize <= KEYED_ELEMENTS_MAX
+        }
+        // `"passport": {"number": "..."}`
+        Kind::Object if engine.names_in_prose(rule) => {
+            members(doc, value)
+                .take(NAMED_MEMBERS_MAX)
+                .filter(|k| says_nothing(doc.bytes(*k)))
+                .for_each(|k| attempt(k + 1));
+            true
+        }
+        _ => {
+            attempt(value);
+            true
+        }
     }
+}
+
+/// Members of an object that a rule about the object's key is tried on.
+const NAMED_MEMBERS_MAX: usize = 16;
+
+/// The keys of an object's own members.
+fn members(doc: &Doc, object: TokIdx) -> impl Iterator<Item = TokIdx> + '_ {
+    let end = doc.tok(object).next;
+    let mut at = object + 1;
+    std::iter::from_fn(move || {
+        let key = at;
+        (key + 1 < end).then(|| {
+            at = doc.tok(key + 1).next;
+            key
+        })
+    })
+}
+
+/// Names that take their meaning from what encloses them.
+fn says_nothing(key: &[u8]) -> bool {
+    [&b"number"[..], b"num", b"no", b"nr", b"value", b"id", b"code", b"text"]
+        .iter()
+        .any(|name| key.eq_ignore_ascii_case(name))
 }
 
 /// Leaves findings in document order without overlaps within a token. What is only recorded never hides what must be

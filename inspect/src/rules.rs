@@ -16,7 +16,7 @@ pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
 /// Longest exact match any rule may ask for, in bytes: bounds the work for one hit.
 pub(crate) const MATCH_LENGTH_MAX: usize = 16 << 10;
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 21] = [
     ("ai", include_str!("../rules/ai.toml")),
     ("chat", include_str!("../rules/chat.toml")),
     ("cloud", include_str!("../rules/cloud.toml")),
@@ -25,6 +25,17 @@ const FILES: [(&str, &str); 11] = [
     ("other-secrets", include_str!("../rules/other-secrets.toml")),
     ("payment", include_str!("../rules/payment.toml")),
     ("pii", include_str!("../rules/pii.toml")),
+    ("pii-americas", include_str!("../rules/pii-americas.toml")),
+    ("pii-asia", include_str!("../rules/pii-asia.toml")),
+    ("pii-dach", include_str!("../rules/pii-dach.toml")),
+    ("pii-europe", include_str!("../rules/pii-europe.toml")),
+    ("pii-north", include_str!("../rules/pii-north.toml")),
+    ("pii-oceania-africa", include_str!("../rules/pii-oceania-africa.toml")),
+    ("pii-phone", include_str!("../rules/pii-phone.toml")),
+    ("pii-uk", include_str!("../rules/pii-uk.toml")),
+    ("pii-us", include_str!("../rules/pii-us.toml")),
+    // Of equal findings the earlier rule counts: what is less particular comes last.
+    ("pii-global", include_str!("../rules/pii-global.toml")),
     ("private-keys", include_str!("../rules/private-keys.toml")),
     ("source-forges", include_str!("../rules/source-forges.toml")),
     ("tokens", include_str!("../rules/tokens.toml")),
@@ -151,6 +162,8 @@ pub struct Rule {
     /// The keys of the rule as written, for those who want to know how it works.
     pub(crate) source: serde_json::Value,
     pub(crate) allow: Allow,
+    /// Off unless the configuration names the type: too often something harmless.
+    pub opt_in: bool,
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
@@ -193,7 +206,22 @@ pub(crate) enum Form {
         value: String,
         /// Also `key = value` inside a text.
         in_text: bool,
+        /// When the name may also stand in a sentence with the value.
+        prose: Option<Prose>,
     },
+    /// The whole of a short string that nothing names. Low confidence, so recorded and never removed.
+    Alone(String),
+}
+
+/// How a word names a value in running text.
+#[derive(Debug, Clone)]
+pub(crate) struct Prose {
+    /// Most bytes, none of them a digit, between the word and the value.
+    pub(crate) near: usize,
+    /// Members of JSON objects with exactly these names (any case), too short or common to be searched for in text.
+    pub(crate) names: Vec<String>,
+    /// Words whose presence around the value vetoes it.
+    pub(crate) negative: Option<String>,
 }
 
 /// Where a rule's trigger comes from.
@@ -236,6 +264,15 @@ struct RawRule {
     key: Option<String>,
     value: Option<String>,
     in_text: Option<bool>,
+    #[serde(default)]
+    near: usize,
+    #[serde(default)]
+    names: Vec<String>,
+    negative: Option<String>,
+    #[serde(default)]
+    alone: bool,
+    #[serde(default)]
+    opt_in: bool,
     trigger: Option<String>,
     #[serde(default)]
     triggers: Vec<String>,
@@ -312,6 +349,7 @@ fn read(
         Err(e) => return mistakes.push(format!("{path}: {}", syntax(&e, text))),
     };
     let lines = lines_of_rules(text, file.rule.len());
+    let mut lone = Vec::new();
     for (i, table) in file.rule.into_iter().enumerate() {
         let place = lines.get(i).map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
         let id = table.get("id").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
@@ -319,16 +357,20 @@ fn read(
         let source = serde_json::to_value(&table).unwrap_or_default();
         let origin = if builtin { Origin::Builtin } else { Origin::File(place.clone()) };
         let taken = rules.iter().any(|r| r.id == id);
-        let rule = table
-            .try_into::<RawRule>()
-            .map_err(|e| e.message().trim().to_owned())
-            .and_then(|raw| check(raw, family.clone(), &file.trigger, origin, source));
+        let rule = table.try_into::<RawRule>().map_err(|e| e.message().trim().to_owned()).and_then(|raw| {
+            let alone = raw.alone;
+            Ok((check(raw, family.clone(), &file.trigger, origin, source)?, alone))
+        });
         match rule {
             Ok(_) if taken => mistakes.push(format!("{place}: {name}: this id is used twice")),
-            Ok(rule) => rules.push(rule),
+            Ok((rule, alone)) => {
+                lone.extend(alone.then(|| standing_alone(&rule)).flatten());
+                rules.push(rule);
+            }
             Err(e) => mistakes.push(format!("{place}: {name}: {e}")),
         }
     }
+    rules.extend(lone);
 }
 
 /// What the TOML reader says, with the line, on one line.
@@ -362,6 +404,25 @@ fn check_names(id: &str, kind: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The rule for values of `rule` that are a whole string: what `alone = true` adds.
+fn standing_alone(rule: &Rule) -> Option<Rule> {
+    let (Form::Pattern(value) | Form::Keyed { value, .. }) = &rule.form else { return None };
+    Some(Rule {
+        id: format!("{}-alone", rule.id),
+        description: format!("{}, as a whole text without a name", rule.description),
+        confidence: Confidence::Low,
+        form: Form::Alone(value.clone()),
+        triggers: Vec::new(),
+        boundary: Boundary::None,
+        numbers: false,
+        examples: rule.key_examples.iter().map(|(_, value)| value.clone()).collect(),
+        counter_examples: Vec::new(),
+        key_examples: Vec::new(),
+        key_counter_examples: Vec::new(),
+        ..rule.clone()
+    })
+}
+
 fn check(
     raw: RawRule,
     family: Cow<'static, str>,
@@ -372,7 +433,11 @@ fn check(
     check_names(&raw.id, &raw.kind)?;
     let form = match (raw.pattern, raw.key, raw.value) {
         (Some(pattern), None, None) => Form::Pattern(pattern),
-        (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
+        (None, Some(key), Some(value)) => {
+            let prose = Prose { near: raw.near, names: raw.names, negative: raw.negative };
+            let prose = (raw.near > 0).then_some(prose);
+            Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true), prose }
+        }
         _ => return Err("needs either `pattern`, or `key` and `value`".into()),
     };
     let mut triggers = Vec::new();
@@ -417,6 +482,7 @@ fn check(
         description: raw.description,
         family,
         confidence: raw.confidence,
+        opt_in: raw.opt_in,
         form,
         caseless: raw.caseless,
         triggers,
@@ -444,6 +510,7 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         origin: Origin::Config,
         source: serde_json::json!({ "pattern": rule.pattern }),
         allow: Allow::default(),
+        opt_in: false,
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],

@@ -64,6 +64,154 @@ pub(crate) fn of_key(key: &str) -> Result<Trigger, String> {
     Ok(Trigger { hs, reach: prefix.properties().maximum_len() })
 }
 
+/// Texts of which at least one stands in every match of `word`, each as a trigger: short lists of long texts, which
+/// cost the shared database least. Case is ignored as far as the pattern does.
+pub(crate) fn literals_of(word: &str) -> Result<Vec<Trigger>, String> {
+    let h = without_assertions(&parse(word, true)?);
+    let Some(best) = required(&h) else { return of_key(word).map(|t| vec![t]) };
+    let print_text = |text: &Vec<Hir>| -> Result<Trigger, String> {
+        let mut hs = String::new();
+        text.iter().try_for_each(|c| print(c, &mut hs))?;
+        Ok(Trigger { hs, reach: None })
+    };
+    best.iter().map(print_text).collect()
+}
+
+/// Most texts that one word is searched for by.
+const TEXTS_MAX: usize = 16;
+
+/// Texts of this length, in bytes, are rare enough.
+const TEXT_BYTES_ENOUGH: usize = 6;
+
+/// Words of everyday JSON and code: as triggers by themselves they would fire all the time.
+const COMMON: [&str; 36] = [
+    "account",
+    "address",
+    "callback",
+    "card",
+    "cell",
+    "code",
+    "contact",
+    "file",
+    "index",
+    "plan",
+    "public",
+    "page",
+    "direct",
+    "document",
+    "health",
+    "record",
+    "service",
+    "unique",
+    "drivers",
+    "identity",
+    "individual",
+    "licence",
+    "license",
+    "medical",
+    "member",
+    "message",
+    "number",
+    "numer",
+    "holder",
+    "personal",
+    "policy",
+    "provider",
+    "reference",
+    "security",
+    "social",
+    "national",
+];
+
+/// Shortest text of a list.
+const TEXT_BYTES_MIN: usize = 3;
+
+/// Each text is a row of classes of one character in one or both cases.
+type Texts = Vec<Vec<Hir>>;
+
+/// The best list of texts one of which every match of `h` contains.
+fn required(h: &Hir) -> Option<Texts> {
+    let least = |texts: &Texts| texts.iter().map(Vec::len).min().unwrap_or(0);
+    let score = |texts: &Texts| {
+        let common = texts.iter().any(|t| is_common(t));
+        let short = usize::from(least(texts) < TEXT_BYTES_ENOUGH);
+        (!common, least(texts) > TEXT_BYTES_MIN, std::cmp::Reverse(texts.len() + short), least(texts))
+    };
+    let good = |texts: Texts| (least(&texts) >= TEXT_BYTES_MIN).then_some(texts);
+    match h.kind() {
+        HirKind::Alternation(arms) => {
+            let all: Option<Vec<Texts>> = arms.iter().map(required).collect();
+            all.map(|a| a.into_iter().flatten().collect())
+        }
+        HirKind::Repetition(r) if r.min > 0 => required(&r.sub),
+        HirKind::Concat(parts) => {
+            let runs = (0..parts.len()).flat_map(|from| (from + 1..=parts.len()).map(move |to| (from, to)));
+            let whole = runs.filter_map(|(from, to)| product(&parts[from..to])).filter_map(good);
+            whole.chain(parts.iter().filter_map(required)).max_by_key(score)
+        }
+        _ => texts(h).and_then(good),
+    }
+}
+
+/// True for one of [`COMMON`], a part of one, or its plural.
+fn is_common(text: &[Hir]) -> bool {
+    let first = |c: &Hir| match c.kind() {
+        HirKind::Literal(l) => l.0.first().copied(),
+        HirKind::Class(class) => byte_class(class)?.ranges().first().map(|r| r.start()),
+        _ => None,
+    };
+    let lower: Vec<u8> = text.iter().filter_map(first).map(|b| b.to_ascii_lowercase()).collect();
+    let lower = lower.strip_suffix(b"s").unwrap_or(&lower);
+    COMMON.iter().any(|w| memchr::memmem::find(w.as_bytes(), lower).is_some())
+}
+
+/// All texts that a row of parts stands for, when they are few.
+fn product(parts: &[Hir]) -> Option<Texts> {
+    let mut all: Texts = vec![Vec::new()];
+    for part in parts {
+        let next = texts(part)?;
+        all = all.iter().flat_map(|a| next.iter().map(|b| [&a[..], &b[..]].concat())).collect();
+        if all.len() > TEXTS_MAX {
+            return None;
+        }
+    }
+    Some(all)
+}
+
+/// All texts that `h` stands for, when they are few.
+fn texts(h: &Hir) -> Option<Texts> {
+    match h.kind() {
+        HirKind::Empty => Some(vec![Vec::new()]),
+        HirKind::Literal(l) => Some(vec![l.0.iter().map(|b| Hir::literal([*b])).collect()]),
+        HirKind::Class(class) => {
+            let bytes: Vec<u8> = byte_class(class)?.iter().flat_map(|r| r.start()..=r.end()).collect();
+            let mut folded: Vec<u8> = bytes.iter().map(u8::to_ascii_lowercase).collect();
+            folded.sort_unstable();
+            folded.dedup();
+            let cases = |low: u8| -> ClassBytes {
+                let same = bytes.iter().filter(|b| b.to_ascii_lowercase() == low);
+                ClassBytes::new(same.map(|b| regex_syntax::hir::ClassBytesRange::new(*b, *b)))
+            };
+            (folded.len() <= 3)
+                .then(|| folded.iter().map(|b| vec![Hir::class(Class::Bytes(cases(*b)))]).collect())
+        }
+        HirKind::Repetition(r) if r.max == Some(1) => {
+            let mut all = texts(&r.sub)?;
+            if r.min == 0 {
+                all.insert(0, Vec::new());
+            }
+            Some(all)
+        }
+        HirKind::Alternation(arms) => {
+            let all: Option<Vec<Texts>> = arms.iter().map(texts).collect();
+            all.map(|a| a.into_iter().flatten().collect::<Texts>()).filter(|a| a.len() <= TEXTS_MAX)
+        }
+        HirKind::Concat(parts) => product(parts),
+        HirKind::Capture(c) => texts(&c.sub),
+        _ => None,
+    }
+}
+
 /// Drops everything from the first wide gap (`[a-z_]{0,16}`) that has at least four bytes before it.
 fn cut_variable(h: &Hir) -> Hir {
     match h.kind() {

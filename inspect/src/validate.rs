@@ -7,8 +7,12 @@ use serde::Deserialize;
 use std::ops::RangeInclusive;
 
 mod card;
+mod checksum;
+mod crypto;
 mod iban;
 mod ip;
+mod national;
+mod phone;
 mod secret;
 
 pub(crate) use secret::{entropy_bits, is_placeholder};
@@ -56,6 +60,21 @@ pub(crate) enum Validator {
     PasswordField,
     /// Password inside a URL or connection string: not a variable or a placeholder.
     Password,
+    /// Telephone number behind a word that names it: of this country, or of local length.
+    PhoneNamed,
+    /// Telephone number with a country code, whose length fits that country.
+    PhonePlus,
+    /// Identifier with five digits or more, at least a third of it.
+    Digits,
+    /// Base58Check (Bitcoin, Litecoin, Tron, WIF keys ...), bech32 or bech32m, EIP-55, or a plain Ethereum address.
+    Wallet,
+    /// BIP-39 recovery phrase: 12 to 24 words of the English list with their checksum.
+    Mnemonic,
+    /// BIP-32 extended private key: Base58Check.
+    ExtendedKey,
+    /// One of the national and sectoral numbers.
+    #[serde(untagged)]
+    Id(national::Id),
 }
 
 impl Validator {
@@ -64,8 +83,15 @@ impl Validator {
         match self {
             Validator::Iban => iban::fit(text.get(start..end)?).map(|n| start + n),
             Validator::Card => card::fit(text.get(start..end)?).map(|n| start + n),
+            Validator::Id(id) => id.fit(text.get(start..end)?).map(|n| start + n),
+            Validator::Mnemonic => crypto::fit_mnemonic(text.get(start..end)?).map(|n| start + n),
             _ => Some(end),
         }
+    }
+
+    /// False when what this accepts may have no digit.
+    pub(crate) fn needs_digit(self) -> bool {
+        self != Validator::Mnemonic
     }
 
     /// Judges `text[start..end]`. Both must be character boundaries.
@@ -86,8 +112,28 @@ impl Validator {
             Validator::Basic => secret::basic(span),
             Validator::PasswordField => secret::password_field(span),
             Validator::Password => secret::password(span),
+            Validator::PhoneNamed => phone::judge_named(text, start, end),
+            Validator::PhonePlus => phone::judge_plus(text, start, end),
+            Validator::Digits => accept_if(enough_digits(span)),
+            Validator::Wallet => accept_if(crypto::is_wallet(span)),
+            Validator::Mnemonic => accept_if(crypto::is_mnemonic(span)),
+            Validator::ExtendedKey => accept_if(crypto::is_extended_key(span)),
+            Validator::Id(id) => id.judge(text, start, end),
         }
     }
+}
+
+fn accept_if(right: bool) -> Verdict {
+    if right { Verdict::Accept } else { Verdict::Reject }
+}
+
+/// Five digits or more, and a third of the letters and digits; not one digit repeated.
+fn enough_digits(span: &str) -> bool {
+    let digits = span.bytes().filter(u8::is_ascii_digit).count();
+    let all = span.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let first = span.bytes().find(u8::is_ascii_digit);
+    let same = span.bytes().filter(u8::is_ascii_digit).all(|b| Some(b) == first);
+    digits >= 5 && digits * 3 >= all && !same
 }
 
 /// Byte before `start`.

@@ -132,10 +132,10 @@ impl RuleInfo {
         let validator = rule.validator.map(|v| snake(&format!("{v:?}")));
         let compiled = compile_rule(rule).ok();
         let mut triggers: Vec<String> = compiled.iter().flat_map(|c| &c.1).map(|t| t.hs.clone()).collect();
-        if let Some(t) = compiled.as_ref().and_then(|c| c.2.as_ref())
-            && !triggers.contains(&t.hs)
-        {
-            triggers.push(t.hs.clone());
+        for t in compiled.iter().flat_map(|c| &c.2) {
+            if !triggers.contains(&t.hs) {
+                triggers.push(t.hs.clone());
+            }
         }
         triggers.extend(rule.triggers.iter().filter_map(|t| match t {
             TriggerSource::Shape(shape) => Some(format!("code: {}", snake(&format!("{shape:?}")))),

@@ -1,5 +1,6 @@
 //! Payment card numbers: issuer ranges with their lengths (ISO/IEC 7812 prefixes as the schemes publish them), Luhn.
 
+use super::checksum::luhn;
 use super::{Verdict, after, before, follows_escape, number_continues};
 
 /// Longest card number, in digits.
@@ -16,7 +17,7 @@ const fn issuer(low: u32, high: u32, lengths: &'static [u8]) -> Issuer {
     Issuer { low, high, lengths }
 }
 
-const ISSUERS: [Issuer; 20] = [
+const ISSUERS: [Issuer; 26] = [
     issuer(4, 4, &[13, 16, 19]),               // Visa
     issuer(51, 55, &[16]),                     // Mastercard
     issuer(2221, 2720, &[16]),                 // Mastercard, second range
@@ -37,6 +38,12 @@ const ISSUERS: [Issuer; 20] = [
     issuer(5020, 5038, &[13, 15, 16, 18, 19]), // Maestro
     issuer(6304, 6304, &[13, 15, 16, 18, 19]), // Maestro
     issuer(6759, 6763, &[13, 15, 16, 18, 19]), // Maestro
+    issuer(5019, 5019, &[16]),                 // Dankort
+    issuer(560221, 560225, &[16]),             // Bankcard
+    issuer(508500, 508999, &[16]),             // RuPay
+    issuer(607000, 608499, &[16]),             // RuPay
+    issuer(606282, 606282, &[16]),             // Hipercard
+    issuer(506099, 506198, &[16, 19]),         // Verve
 ];
 
 /// Judges the span as a card number that stands alone.
@@ -72,8 +79,8 @@ fn collect(span: &[u8], digits: &mut [u8; DIGITS_MAX]) -> Option<usize> {
             n += 1;
             group += 1;
         } else {
-            // Cards are printed in groups of two to six digits; 1-2-3 lists are not cards.
-            if *separator.get_or_insert(b) != b || !(2..=6).contains(&group) {
+            // Cards are printed in groups of three to six digits; lists and bytes in decimal or hexadecimal are not cards.
+            if *separator.get_or_insert(b) != b || !(3..=6).contains(&group) {
                 return None;
             }
             group = 0;
@@ -89,20 +96,6 @@ fn has_issuer(digits: &[u8]) -> bool {
         let prefix = digits.iter().take(width).fold(0u32, |p, d| p * 10 + u32::from(*d));
         (i.low..=i.high).contains(&prefix) && i.lengths.contains(&(digits.len() as u8))
     })
-}
-
-/// ISO/IEC 7812-1 annex B.
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(i, d)| {
-            let d = u32::from(*d);
-            if i % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 }
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 /// True inside a longer number, decimal, hexadecimal run, identifier or path.
@@ -155,6 +148,7 @@ mod tests {
             "0.4111111111111111",
             "4111111111111111-7",
             "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+            "36 31 37 31 36 38 39",
         ] {
             check(bad, Verdict::Reject);
         }

@@ -115,15 +115,21 @@ pub(super) fn judge(text: &str, start: usize, end: usize) -> Verdict {
 
 /// Bytes of the IBAN at the start of `span`, as its country prescribes: the pattern may have taken the next word too.
 pub(super) fn fit(span: &str) -> Option<usize> {
-    let (_, length) = LENGTHS.iter().find(|(country, _)| span.as_bytes().starts_with(*country))?;
+    let length = length(span.as_bytes())?;
     let (last, _) = span.bytes().enumerate().filter(|(_, b)| *b != b' ').nth(length - 1)?;
     Some(last + 1)
 }
 
+/// Length that the country at the start of `text` prescribes.
+pub(super) fn length(text: &[u8]) -> Option<usize> {
+    LENGTHS.iter().find(|(country, _)| text.starts_with(*country)).map(|(_, length)| *length)
+}
+
 /// ISO 7064 MOD 97-10 over the rearranged number.
-fn mod_97(iban: &[u8]) -> bool {
+pub(super) fn mod_97(iban: &[u8]) -> bool {
     let mut rest = 0u32;
-    for &b in iban[4..].iter().chain(&iban[..4]) {
+    let (head, tail) = iban.split_at(iban.len().min(4));
+    for &b in tail.iter().chain(head) {
         rest = match b {
             b'0'..=b'9' => (rest * 10 + u32::from(b - b'0')) % 97,
             b'A'..=b'Z' => (rest * 100 + u32::from(b - b'A') + 10) % 97,

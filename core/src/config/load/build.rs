@@ -27,7 +27,7 @@ pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Co
     let (listen, admin) = build.addresses(root);
     let actions = global_actions(root.map("inspection"));
     let demo = root.flag("demo").unwrap_or(false);
-    Config {
+    let config = Config {
         listen,
         admin,
         workers: root.count("workers").and_then(|n| usize::try_from(n).ok()),
@@ -47,13 +47,9 @@ pub(super) fn build(root: &Map, env: Env<'_>, mistakes: &mut Vec<Mistake>) -> Co
             level: log.text("level").unwrap_or("info").to_owned(),
             json: log.text("format") == Some("json"),
         },
-<<<<<<< HEAD
     };
     Build { env, mistakes }.keyed_actions(&config);
-    mistakes.is_empty().then_some(config)
-=======
-    }
->>>>>>> 5a30794c2bacd69774012ffe2c2f3bc19012efbb
+    config
 }
 
 struct Build<'a> {

@@ -1,4 +1,4 @@
-use super::super::{TokenScope, ActionTable, Config, Durability, IoDriver, Mode};
+use super::super::{ActionTable, Config, Durability, IoDriver, Mode, TokenScope};
 use super::reference::{json_schema, reference_markdown};
 use super::schema::{Absent, Field, Kind, ROOT};
 use super::{EMBEDDED_DEFAULT, Env, Mistake, load};
@@ -288,7 +288,10 @@ fn words_and_ranges() {
     check_root("io: iouring", &[("io", "must be one of auto, io_uring, epoll; did you mean io_uring?")]);
     check_root(
         "inspection: { mode: deny }",
-        &[("inspection.mode", "must be one of off, detect, mask, tokenize, hash, redact, block; write e.g. off")],
+        &[(
+            "inspection.mode",
+            "must be one of off, detect, mask, tokenize, hash, redact, block; write e.g. off",
+        )],
     );
     check_root(
         "audit: { durability: sync, segment_bytes_max: 1, segment_age_s_max: 0, ring_bytes: 1 }",
