@@ -242,7 +242,7 @@ fn next_word(text: &str, at: usize) -> usize {
 fn begins_word(text: &str, start: usize) -> bool {
     let b = text.as_bytes();
     match (validate::before(text, start), b.get(start)) {
-        (Some(before), Some(first)) if before.is_ascii_alphanumeric() => {
+        (Some(before), Some(first)) if before.is_ascii_alphanumeric() && first.is_ascii_alphanumeric() => {
             (!before.is_ascii_uppercase() && first.is_ascii_uppercase())
                 || validate::follows_escape(text, start)
         }

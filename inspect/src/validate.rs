@@ -74,7 +74,7 @@ pub(crate) enum Validator {
     ExtendedKey,
     /// One of the national and sectoral numbers.
     #[serde(untagged)]
-    Id(national::Id),
+    National(national::Kind),
 }
 
 impl Validator {
@@ -83,7 +83,7 @@ impl Validator {
         match self {
             Validator::Iban => iban::fit(text.get(start..end)?).map(|n| start + n),
             Validator::Card => card::fit(text.get(start..end)?).map(|n| start + n),
-            Validator::Id(id) => id.fit(text.get(start..end)?).map(|n| start + n),
+            Validator::National(kind) => kind.fit(text.get(start..end)?).map(|n| start + n),
             Validator::Mnemonic => crypto::fit_mnemonic(text.get(start..end)?).map(|n| start + n),
             _ => Some(end),
         }
@@ -118,7 +118,7 @@ impl Validator {
             Validator::Wallet => accept_if(crypto::is_wallet(span)),
             Validator::Mnemonic => accept_if(crypto::is_mnemonic(span)),
             Validator::ExtendedKey => accept_if(crypto::is_extended_key(span)),
-            Validator::Id(id) => id.judge(text, start, end),
+            Validator::National(kind) => kind.judge(text, start, end),
         }
     }
 }

@@ -98,10 +98,19 @@ fn has_issuer(digits: &[u8]) -> bool {
     })
 }
 
+/// True for the number of a JSON member inside a text: identifiers and counters, unless the name says otherwise, which
+/// is another rule's matter.
+fn is_json_number(text: &str, start: usize, end: usize) -> bool {
+    let grouped = text.as_bytes()[start..end].iter().any(|b| !b.is_ascii_digit());
+    let head = text.as_bytes()[..start].trim_ascii_end();
+    !grouped && head.ends_with(b"\":")
+}
+
 /// True inside a longer number, decimal, hexadecimal run, identifier or path.
 fn embedded(text: &str, start: usize, end: usize) -> bool {
     let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (word(before(text, start)) && !follows_escape(text, start))
+    is_json_number(text, start, end)
+        || (word(before(text, start)) && !follows_escape(text, start))
         || word(after(text, end))
         || number_continues(text, start, end, b"-.,")
         || matches!(before(text, start), Some(b'-' | b'.' | b'/' | b'+'))
@@ -158,5 +167,6 @@ mod tests {
     fn hexadecimal_neighbours() {
         assert_eq!(judge("4111111111111111ab", 0, 16), Verdict::Reject);
         assert_eq!(judge("4111111111111111.", 0, 16), Verdict::Accept);
+        assert_eq!(judge("\"count\": 4111111111111111", 9, 25), Verdict::Reject);
     }
 }

@@ -215,7 +215,7 @@ fn sha256(text: &[u8]) -> [u8; 32] {
 /// 64 primes.
 fn constants() -> &'static [u32; 64] {
     static K: std::sync::LazyLock<[u32; 64]> = std::sync::LazyLock::new(|| {
-        let is_prime = |n: &u128| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+        let is_prime = |n: &u128| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
         let mut primes = (2u128..).filter(is_prime);
         std::array::from_fn(|_| {
             // The cube root times 2^32 is the cube root of the prime times 2^96.

@@ -76,14 +76,14 @@ macro_rules! kinds {
         /// Kinds of numbers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub(crate) enum Id {
+        pub(crate) enum Kind {
             $($(#[$doc])* $name,)*
         }
 
-        impl Id {
+        impl Kind {
             fn check(self, c: &Chars) -> Option<bool> {
                 match self {
-                    $(Id::$name => $check(c),)*
+                    $(Kind::$name => $check(c),)*
                 }
             }
         }
@@ -324,10 +324,10 @@ fn iban(c: &Chars) -> Option<bool> {
     Some(country && length == c.len && (right(c.bytes()) || right(scanned)))
 }
 
-impl Id {
+impl Kind {
     /// The exact end of a candidate whose pattern may run too far.
     pub(super) fn fit(self, span: &str) -> Option<usize> {
-        if self != Id::IbanScanned {
+        if self != Kind::IbanScanned {
             return Some(span.len());
         }
         let length = super::iban::length(span.as_bytes())?;
@@ -346,7 +346,7 @@ impl Id {
     }
 
     fn is_valid(self, span: &str) -> bool {
-        let scanned = matches!(self, Id::PlPesel | Id::PlNip | Id::PlRegon);
+        let scanned = matches!(self, Kind::PlPesel | Kind::PlNip | Kind::PlRegon);
         Chars::of(span, scanned).and_then(|c| self.check(&c)).unwrap_or(false)
     }
 }
@@ -359,87 +359,87 @@ mod tests {
     #[test]
     fn right_and_wrong() {
         for (id, right, wrong) in [
-            (Id::AuAbn, "51 824 753 556", "51 824 753 557"),
-            (Id::AuAcn, "005 499 981", "005 499 982"),
-            (Id::AuTfn, "876 543 210", "876 543 211"),
-            (Id::AuMedicare, "2123 45670 1", "2123 45671 1"),
-            (Id::NzIrd, "49-091-850", "49-091-851"),
-            (Id::ZaId, "8001015009087", "8001015009086"),
-            (Id::UsAba, "121042882", "121042883"),
-            (Id::UsItin, "911-70-1234", "911-93-1234"),
-            (Id::UsNpi, "1234567893", "1234567890"),
-            (Id::UsDea, "BB1388568", "BB1388569"),
-            (Id::UsMbi, "1EG4-TE5-MK73", "1EG4-LE5-MK73"),
-            (Id::Vin, "1M8GDM9AXKP042788", "1M8GDM9A1KP042788"),
-            (Id::CaSin, "130-692-544", "130-692-545"),
-            (Id::BrCpf, "529.982.247-25", "529.982.247-26"),
-            (Id::BrCnpj, "11.222.333/0001-81", "11.222.333/0001-82"),
-            (Id::ArCuit, "20-05536168-2", "20-05536168-3"),
-            (Id::ClRut, "12.531.909-2", "12.531.909-3"),
-            (Id::CoNit, "213.123.432-1", "213.123.432-2"),
-            (Id::PeRuc, "20512333797", "20512333798"),
-            (Id::MxCurp, "BOXW310820HNERXN09", "BOXW310820HNERXN08"),
-            (Id::MxClabe, "032180000118359719", "032180000118359718"),
-            (Id::UkNhs, "943 476 5919", "943 476 5918"),
-            (Id::UkNino, "AB 12 34 56 C", "GB 12 34 56 C"),
-            (Id::UkUtr, "1955839661", "2955839661"),
-            (Id::UkVat, "GB 980 7806 84", "GB 802 3116 22"),
-            (Id::IePps, "6433435F", "6433435E"),
-            (Id::DeTaxId, "36 574 261 809", "36 574 261 890"),
-            (Id::DePension, "15 070649 C 103", "15 070649 C 104"),
-            (Id::DeHealth, "A000500015", "A000500016"),
-            (Id::DeVat, "DE136695976", "DE136695978"),
-            (Id::AtSvnr, "1237 010180", "2237 010180"),
-            (Id::ChAhv, "756.9217.0769.85", "756.9217.0769.84"),
-            (Id::FrNir, "2 95 10 99 126 111 93", "2 95 10 99 126 111 94"),
-            (Id::FrSiren, "552 008 443", "552 008 444"),
-            (Id::FrSiret, "732 829 320 00074", "732 829 320 00075"),
-            (Id::BeNrn, "85.07.30-033 28", "85.07.30-033 29"),
-            (Id::NlBsn, "111222333", "111252333"),
-            (Id::EsNif, "12345678Z", "12345678A"),
-            (Id::EsNie, "X9613851N", "X9613851M"),
-            (Id::EsCif, "A58818501", "A58818502"),
-            (Id::PtNif, "501 964 843", "501 964 842"),
-            (Id::ItFiscalCode, "RSSMRA85T10A562S", "RSSMRA85T10A562T"),
-            (Id::ItVat, "01333550323", "01333550324"),
-            (Id::GrAmka, "01013099997", "01013099998"),
-            (Id::GrAfm, "094259216", "094259217"),
-            (Id::PlPesel, "44051401458", "44051401459"),
-            (Id::PlPesel, "44O5l4Ol458", "44O5l4Ol459"),
-            (Id::PlNip, "526-104-08-28", "526-104-08-29"),
-            (Id::PlRegon, "192598184", "192598183"),
-            (Id::PlIdCard, "ABA300000", "ABA400000"),
-            (Id::SePersonnummer, "811228-9874", "811228-9873"),
-            (Id::SeOrganisation, "556703-7485", "556703-7486"),
-            (Id::FiHetu, "131052-308T", "131052-308U"),
-            (Id::NoFodselsnummer, "15108695088", "15108695077"),
-            (Id::DkCpr, "211062-5629", "331062-5629"),
-            (Id::IsKennitala, "120174-3399", "120174-3389"),
-            (Id::EeIsikukood, "37605030299", "37605030298"),
-            (Id::CzRodneCislo, "710319/2745", "710319/2746"),
-            (Id::RoCnp, "1630615123457", "1630615123458"),
-            (Id::BgEgn, "752316 926 3", "752316 926 4"),
-            (Id::HrOib, "33392005961", "33392005962"),
-            (Id::YuJmbg, "0101006500006", "0101006500007"),
-            (Id::UaTax, "1759013776", "1759013777"),
-            (Id::RuInn, "500100732259", "500100732258"),
-            (Id::RuInn, "7707083893", "7707083894"),
-            (Id::RuSnils, "112-233-445 95", "112-233-445 96"),
-            (Id::TrId, "17291716060", "17291716050"),
-            (Id::IlId, "3933742-3", "3933742-4"),
-            (Id::IrId, "0939092001", "0939092002"),
-            (Id::InAadhaar, "2345 6789 0124", "2345 6789 0123"),
-            (Id::InPan, "ABCPD1234Z", "ABCXD1234Z"),
-            (Id::InGstin, "27AAPFU0939F1ZV", "45AAPFU0939F1ZV"),
-            (Id::CnId, "11010519491231002X", "110105194912310021"),
-            (Id::TwId, "A123456789", "A123456788"),
-            (Id::HkId, "A123456(3)", "A123456(4)"),
-            (Id::KrBrn, "116-82-00276", "116-82-00277"),
-            (Id::SgNric, "S1234567D", "S1234567A"),
-            (Id::ThId, "3100600445635", "3100600445636"),
-            (Id::JpMyNumber, "1234 5678 9018", "1234 5678 9017"),
-            (Id::Imei, "490154203237518", "490154203237519"),
-            (Id::IbanScanned, "PLl0 1050 0099 7603 1234 5678 9l23", "PL10 1050 0099 7603 1234 5678 9124"),
+            (Kind::AuAbn, "51 824 753 556", "51 824 753 557"),
+            (Kind::AuAcn, "005 499 981", "005 499 982"),
+            (Kind::AuTfn, "876 543 210", "876 543 211"),
+            (Kind::AuMedicare, "2123 45670 1", "2123 45671 1"),
+            (Kind::NzIrd, "49-091-850", "49-091-851"),
+            (Kind::ZaId, "8001015009087", "8001015009086"),
+            (Kind::UsAba, "121042882", "121042883"),
+            (Kind::UsItin, "911-70-1234", "911-93-1234"),
+            (Kind::UsNpi, "1234567893", "1234567890"),
+            (Kind::UsDea, "BB1388568", "BB1388569"),
+            (Kind::UsMbi, "1EG4-TE5-MK73", "1EG4-LE5-MK73"),
+            (Kind::Vin, "1M8GDM9AXKP042788", "1M8GDM9A1KP042788"),
+            (Kind::CaSin, "130-692-544", "130-692-545"),
+            (Kind::BrCpf, "529.982.247-25", "529.982.247-26"),
+            (Kind::BrCnpj, "11.222.333/0001-81", "11.222.333/0001-82"),
+            (Kind::ArCuit, "20-05536168-2", "20-05536168-3"),
+            (Kind::ClRut, "12.531.909-2", "12.531.909-3"),
+            (Kind::CoNit, "213.123.432-1", "213.123.432-2"),
+            (Kind::PeRuc, "20512333797", "20512333798"),
+            (Kind::MxCurp, "BOXW310820HNERXN09", "BOXW310820HNERXN08"),
+            (Kind::MxClabe, "032180000118359719", "032180000118359718"),
+            (Kind::UkNhs, "943 476 5919", "943 476 5918"),
+            (Kind::UkNino, "AB 12 34 56 C", "GB 12 34 56 C"),
+            (Kind::UkUtr, "1955839661", "2955839661"),
+            (Kind::UkVat, "GB 980 7806 84", "GB 802 3116 22"),
+            (Kind::IePps, "6433435F", "6433435E"),
+            (Kind::DeTaxId, "36 574 261 809", "36 574 261 890"),
+            (Kind::DePension, "15 070649 C 103", "15 070649 C 104"),
+            (Kind::DeHealth, "A000500015", "A000500016"),
+            (Kind::DeVat, "DE136695976", "DE136695978"),
+            (Kind::AtSvnr, "1237 010180", "2237 010180"),
+            (Kind::ChAhv, "756.9217.0769.85", "756.9217.0769.84"),
+            (Kind::FrNir, "2 95 10 99 126 111 93", "2 95 10 99 126 111 94"),
+            (Kind::FrSiren, "552 008 443", "552 008 444"),
+            (Kind::FrSiret, "732 829 320 00074", "732 829 320 00075"),
+            (Kind::BeNrn, "85.07.30-033 28", "85.07.30-033 29"),
+            (Kind::NlBsn, "111222333", "111252333"),
+            (Kind::EsNif, "12345678Z", "12345678A"),
+            (Kind::EsNie, "X9613851N", "X9613851M"),
+            (Kind::EsCif, "A58818501", "A58818502"),
+            (Kind::PtNif, "501 964 843", "501 964 842"),
+            (Kind::ItFiscalCode, "RSSMRA85T10A562S", "RSSMRA85T10A562T"),
+            (Kind::ItVat, "01333550323", "01333550324"),
+            (Kind::GrAmka, "01013099997", "01013099998"),
+            (Kind::GrAfm, "094259216", "094259217"),
+            (Kind::PlPesel, "44051401458", "44051401459"),
+            (Kind::PlPesel, "44O5l4Ol458", "44O5l4Ol459"),
+            (Kind::PlNip, "526-104-08-28", "526-104-08-29"),
+            (Kind::PlRegon, "192598184", "192598183"),
+            (Kind::PlIdCard, "ABA300000", "ABA400000"),
+            (Kind::SePersonnummer, "811228-9874", "811228-9873"),
+            (Kind::SeOrganisation, "556703-7485", "556703-7486"),
+            (Kind::FiHetu, "131052-308T", "131052-308U"),
+            (Kind::NoFodselsnummer, "15108695088", "15108695077"),
+            (Kind::DkCpr, "211062-5629", "331062-5629"),
+            (Kind::IsKennitala, "120174-3399", "120174-3389"),
+            (Kind::EeIsikukood, "37605030299", "37605030298"),
+            (Kind::CzRodneCislo, "710319/2745", "710319/2746"),
+            (Kind::RoCnp, "1630615123457", "1630615123458"),
+            (Kind::BgEgn, "752316 926 3", "752316 926 4"),
+            (Kind::HrOib, "33392005961", "33392005962"),
+            (Kind::YuJmbg, "0101006500006", "0101006500007"),
+            (Kind::UaTax, "1759013776", "1759013777"),
+            (Kind::RuInn, "500100732259", "500100732258"),
+            (Kind::RuInn, "7707083893", "7707083894"),
+            (Kind::RuSnils, "112-233-445 95", "112-233-445 96"),
+            (Kind::TrId, "17291716060", "17291716050"),
+            (Kind::IlId, "3933742-3", "3933742-4"),
+            (Kind::IrId, "0939092001", "0939092002"),
+            (Kind::InAadhaar, "2345 6789 0124", "2345 6789 0123"),
+            (Kind::InPan, "ABCPD1234Z", "ABCXD1234Z"),
+            (Kind::InGstin, "27AAPFU0939F1ZV", "45AAPFU0939F1ZV"),
+            (Kind::CnId, "11010519491231002X", "110105194912310021"),
+            (Kind::TwId, "A123456789", "A123456788"),
+            (Kind::HkId, "A123456(3)", "A123456(4)"),
+            (Kind::KrBrn, "116-82-00276", "116-82-00277"),
+            (Kind::SgNric, "S1234567D", "S1234567A"),
+            (Kind::ThId, "3100600445635", "3100600445636"),
+            (Kind::JpMyNumber, "1234 5678 9018", "1234 5678 9017"),
+            (Kind::Imei, "490154203237518", "490154203237519"),
+            (Kind::IbanScanned, "PLl0 1050 0099 7603 1234 5678 9l23", "PL10 1050 0099 7603 1234 5678 9124"),
         ] {
             assert!(id.is_valid(right), "{id:?} {right}");
             assert!(!id.is_valid(wrong), "{id:?} {wrong}");
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn odd_spans_are_refused() {
         for text in ["", "-", "é", "0", "1111111111111111111111111111111111111111", "ABCDEFGHIJK"] {
-            assert!(!Id::PlPesel.is_valid(text) && !Id::ItFiscalCode.is_valid(text), "{text}");
+            assert!(!Kind::PlPesel.is_valid(text) && !Kind::ItFiscalCode.is_valid(text), "{text}");
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn nz_nhi(c: &Chars) -> Option<bool> {
         _ => u32::from(b - b'A') + 1 - u32::from(b > b'I') - u32::from(b > b'O'),
     };
     let sum: u32 = b[..6].iter().zip([7, 6, 5, 4, 3, 2]).map(|(b, w)| value(*b) * w).sum();
-    let old = sum % 11 != 0 && (11 - sum % 11) % 10 == value(b[6]);
+    let old = !sum.is_multiple_of(11) && (11 - sum % 11) % 10 == value(b[6]);
     Some(if b[6].is_ascii_digit() { old } else { 24 - sum % 24 == value(b[6]) })
 }
 
