@@ -36,15 +36,20 @@ pub struct TriggerIdx(pub u16);
 /// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
 const VALUE_SLACK: usize = 16;
 
-/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`.
+/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`,
+/// `key: str = "v"`, `key != b"v"`, `set_key("v")`, `name="key" value="v"`.
 const ASSIGN: &str = concat!(
-    r#"[\\"'`\]]{0,4}[ \t]{0,8}(?:string[ \t]{1,4})?"#,
-    r#"(?:(?:[:.?+|]{0,3}={1,3}>?|:|>)\s{0,10}[\\"'`(]{0,4}|,[ \t]{0,4}\\?["'`])"#
+    r#"[\\"'`\])]{0,4}[ \t]{0,8}(?:string[ \t]{1,4}|value[ \t]{0,2})?"#,
+    r#"(?:(?::[ \t]{0,2}[A-Za-z&]{3,12}[ \t]{0,2}=|[:.?+|!]{0,3}={1,3}>?|:|>)\s{0,10}(?:[A-Za-z@]{0,2}[\\"'`(]{1,4})?"#,
+    r#"|[,(][ \t]{0,4}\\?["'`]|</key>\s{0,12}<string>)"#
 );
+
+/// As [`ASSIGN`], or blanks alone.
+const ASSIGN_SPACED: &str = r#"[ \t]{1,4}[\\"'`]{0,2}"#;
 
 /// Most bytes of [`ASSIGN`] before the character of [`ASSIGN_SIGNS`] that it must have.
 const ASSIGN_LEAD_MAX: usize = 30;
-const ASSIGN_SIGNS: &[u8] = b"=:>,";
+const ASSIGN_SIGNS: &[u8] = b"=:>,(";
 
 /// Why an engine cannot be built. Each is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -362,6 +367,9 @@ impl Engine {
         };
         let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
         keyed.key.search_half_with(key_cache, &Input::new(key))?;
+        if spec.validator.is_some_and(|v| v.refuses_name(key)) {
+            return None;
+        }
         let decoration = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
         let low = value.len() - value.trim_start_matches(decoration).len();
         let trimmed = value.trim_end_matches(decoration).len();
@@ -602,6 +610,9 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
         return None;
     }
     let secret = text.get(start..end)?;
+    if !left_checked && whole.0 < start && spec.validator.is_some_and(|v| v.refuses_name(name_at(text, whole.0, start))) {
+        return None;
+    }
     if secret.is_empty()
         || (spec.placeholders && validate::is_placeholder(secret))
         || (spec.entropy > 0.0 && validate::entropy_bits(secret) < spec.entropy)
@@ -614,6 +625,14 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
         Verdict::Reject => return None,
     };
     Some(Match { start, end, confidence })
+}
+
+/// The whole name that a match at `from` lies in, up to the value at `to`: names have letters, digits, `_`, `-`, `.`.
+fn name_at(text: &str, from: usize, to: usize) -> &str {
+    const NAME_MAX: usize = 64;
+    let part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let before = text.as_bytes()[..from].iter().rev().take(NAME_MAX).take_while(|b| part(b)).count();
+    text.get(from - before..to).unwrap_or_default()
 }
 
 fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
@@ -702,9 +721,10 @@ type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
 fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let (text, key) = match &rule.form {
         Form::Pattern(pattern) => (pattern.clone(), None),
-        Form::Keyed { key, value, in_text } => {
+        Form::Keyed { key, value, in_text, spaced } => {
             let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
-            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
+            let assign = if *spaced { format!("(?:{ASSIGN}|{ASSIGN_SPACED})") } else { ASSIGN.into() };
+            (format!("(?i:{key}){assign}{group}{value})"), Some((key, value, *in_text, *spaced)))
         }
     };
     let hir = trigger::parse(&text, rule.caseless)?;
@@ -723,11 +743,11 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let mut reach = 0;
     let mut assign_within = None;
     match key {
-        Some((key, _, also_text)) => {
+        Some((key, _, also_text, spaced)) => {
             let t = trigger::of_key(key)?;
             let key_max = trigger::parse(key, true)?.properties().maximum_len().unwrap_or(length_max);
             reach = t.reach.unwrap_or(length_max);
-            assign_within = Some(key_max + ASSIGN_LEAD_MAX);
+            assign_within = (!spaced).then_some(key_max + ASSIGN_LEAD_MAX);
             if also_text {
                 in_text.push(t.clone());
             }
@@ -758,7 +778,7 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     }
     let (regex, group) = exact_regex(&text, rule.caseless)?;
     let keyed = match key {
-        Some((key, value, _)) => {
+        Some((key, value, ..)) => {
             // As in text, where an assignment follows, nothing may stand behind the name.
             let key = exact_regex(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
             let (value, group) = exact_regex(value, rule.caseless)?;

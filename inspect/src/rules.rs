@@ -14,12 +14,26 @@ pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
 /// Longest exact match any rule may ask for, in bytes: bounds the work for one hit.
 pub(crate) const MATCH_LENGTH_MAX: usize = 16 << 10;
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 25] = [
     ("ai", include_str!("../rules/ai.toml")),
+    ("ai-more", include_str!("../rules/ai-more.toml")),
+    ("build-more", include_str!("../rules/build-more.toml")),
     ("chat", include_str!("../rules/chat.toml")),
+    ("chat-more", include_str!("../rules/chat-more.toml")),
     ("cloud", include_str!("../rules/cloud.toml")),
+    ("cloud-more", include_str!("../rules/cloud-more.toml")),
     ("connection-strings", include_str!("../rules/connection-strings.toml")),
+    ("crm-services", include_str!("../rules/crm-services.toml")),
+    ("data-services", include_str!("../rules/data-services.toml")),
+    ("finance", include_str!("../rules/finance.toml")),
+    ("finance-services", include_str!("../rules/finance-services.toml")),
     ("generic", include_str!("../rules/generic.toml")),
+    ("hashes", include_str!("../rules/hashes.toml")),
+    ("identity-services", include_str!("../rules/identity-services.toml")),
+    ("infra-services", include_str!("../rules/infra-services.toml")),
+    ("mail-services", include_str!("../rules/mail-services.toml")),
+    ("network", include_str!("../rules/network.toml")),
+    ("other-more", include_str!("../rules/other-more.toml")),
     ("other-secrets", include_str!("../rules/other-secrets.toml")),
     ("payment", include_str!("../rules/payment.toml")),
     ("pii", include_str!("../rules/pii.toml")),
@@ -106,6 +120,8 @@ pub(crate) enum Form {
         value: String,
         /// Also `key = value` inside a text.
         in_text: bool,
+        /// Blanks alone may stand between them: `--heroku-key value`.
+        spaced: bool,
     },
 }
 
@@ -147,6 +163,7 @@ struct RawRule {
     description: String,
     pattern: Option<String>,
     key: Option<String>,
+    service: Option<String>,
     value: Option<String>,
     in_text: Option<bool>,
     trigger: Option<String>,
@@ -208,10 +225,14 @@ pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
 }
 
 fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Rule, String> {
-    let form = match (raw.pattern, raw.key, raw.value) {
-        (Some(pattern), None, None) => Form::Pattern(pattern),
-        (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
-        _ => return Err("needs either `pattern`, or `key` and `value`".into()),
+    let in_text = raw.in_text.unwrap_or(true);
+    let form = match (raw.pattern, raw.key, raw.service, raw.value) {
+        (Some(pattern), None, None, None) => Form::Pattern(pattern),
+        (None, Some(key), None, Some(value)) => Form::Keyed { key, value, in_text, spaced: false },
+        (None, None, Some(service), Some(value)) => {
+            Form::Keyed { key: service_key(&service), value, in_text, spaced: true }
+        }
+        _ => return Err("needs either `pattern`, or `value` with `key` or `service`".into()),
     };
     let mut triggers = Vec::new();
     if let Some(pattern) = raw.trigger {
@@ -258,6 +279,15 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         key_examples: unmark_pairs(raw.key_examples),
         key_counter_examples: unmark_pairs(raw.key_counter_examples),
     })
+}
+
+/// The names under which credentials of a service are kept: its own, or its own and a word for a credential after at
+/// most 32 characters that join names (`acme.auth.client_secret`, `acme: { api-key`).
+fn service_key(service: &str) -> String {
+    const WORDS: &str = "key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|bearer|hash|\\
+        certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api";
+    let joins = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
+    format!("(?:{service})(?:{joins}(?:{WORDS})[a-z0-9_ ]{{0,8}})?")
 }
 
 /// A rule of the configuration. Its examples are taken as written.
