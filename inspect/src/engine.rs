@@ -20,7 +20,9 @@ use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use tidegate_core::config::CustomRule;
 
 pub use crate::hs::SCAN_PADDING;
@@ -46,6 +48,13 @@ const ASSIGN: &str = concat!(
 
 /// As [`ASSIGN`], or blanks alone.
 const ASSIGN_SPACED: &str = r#"[ \t]{1,4}[\\"'`]{0,2}"#;
+
+/// Words that say that a name is one of a credential.
+const CREDENTIAL: &str = "(?:key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|\
+    bearer|hash|certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api)[a-z0-9_ ]{0,8}";
+
+/// Joins the name of a service and such a word: `acme.auth.client_secret`, `acme: { "api-key`.
+const NAME_JOINS: &str = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
 
 /// Most bytes of [`ASSIGN`] before the character of [`ASSIGN_SIGNS`] that it must have.
 const ASSIGN_LEAD_MAX: usize = 30;
@@ -168,8 +177,10 @@ pub struct Scratch {
 }
 
 struct Exact {
-    /// Finds the rule in text.
-    text: Regex,
+    /// Finds the rule in text: an index into [`Engine::regexes`].
+    text: usize,
+    /// `text` describes what follows the trigger, which is the name of a service, not the whole match.
+    at_hit: bool,
     /// Group of the sensitive part in `text`; 0 is the whole match.
     group: usize,
     /// For keyed rules: the key, and the value on its own.
@@ -182,16 +193,56 @@ struct Exact {
     assign_within: Option<usize>,
 }
 
+/// Indexes into [`Engine::regexes`].
 struct Keyed {
-    key: Regex,
-    value: Regex,
+    key: usize,
+    value: usize,
     group: usize,
+}
+
+/// An exact pattern, compiled at its first use: most rules never see a hit, and compiled they take 50 MB.
+struct LazyRegex {
+    pattern: String,
+    caseless: bool,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl LazyRegex {
+    /// None when it does not compile, which the tests and the check of a custom rule's examples rule out.
+    fn get(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| exact_regex(&self.pattern, self.caseless).ok()).as_ref()
+    }
+}
+
+/// The exact patterns, each once: many rules for services share theirs.
+#[derive(Default)]
+struct Regexes {
+    lazy: Vec<LazyRegex>,
+    index: HashMap<(String, bool), usize>,
+}
+
+impl Regexes {
+    /// Index of the pattern, and of its group `secret` (0 without one).
+    fn intern(&mut self, pattern: &str, caseless: bool) -> Result<(usize, usize), String> {
+        let group = trigger::secret_group(&trigger::parse(pattern, caseless)?).unwrap_or_default();
+        if group > 3 {
+            return Err(
+                "the group `secret` must be one of the first three groups; make others non-capturing".into()
+            );
+        }
+        let slot = *self.index.entry((pattern.into(), caseless)).or_insert_with(|| {
+            self.lazy.push(LazyRegex { pattern: pattern.into(), caseless, compiled: OnceLock::new() });
+            self.lazy.len() - 1
+        });
+        Ok((slot, group))
+    }
 }
 
 /// All rules, compiled. Immutable, shared by all threads.
 pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
+    regexes: Vec<LazyRegex>,
     /// None when no rule has a trigger for it.
     database: Option<Database>,
     /// Index of the first of the triggers written in code; smaller ones are the database's.
@@ -236,6 +287,7 @@ impl Engine {
         rules.extend(custom.iter().map(rules::custom));
         let engine = compile(rules, &mut errors);
         if let Some(engine) = &engine {
+            engine.check_patterns(custom_from, &mut errors);
             engine.check_examples(custom_from, &mut errors);
         }
         match engine {
@@ -258,7 +310,7 @@ impl Engine {
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
             hs: self.database.as_ref().map(HsScratch::for_database).transpose()?,
-            caches: (0..self.rules.len() * 3).map(|_| None).collect(),
+            caches: self.regexes.iter().map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
         })
     }
@@ -340,8 +392,16 @@ impl Engine {
                 return nothing;
             }
         }
-        let cache = scratch.caches[index * 3].get_or_insert_with(|| exact.text.create_cache());
-        let (found, scanned_to) = search(spec, &exact.text, exact.group, cache, text, low..high, hit_end);
+        let Some(regex) = self.regexes[exact.text].get() else { return nothing };
+        let cache = scratch.caches[exact.text].get_or_insert_with(|| regex.create_cache());
+        if exact.at_hit {
+            if from > hit_end {
+                return nothing;
+            }
+            let found = search_at(spec, regex, exact.group, cache, text, hit_end..high);
+            return Confirmed { found, scanned_to: found.map_or(hit_end, |m| m.end).max(from) };
+        }
+        let (found, scanned_to) = search(spec, regex, exact.group, cache, text, low..high, hit_end);
         Confirmed { found, scanned_to: scanned_to.max(from) }
     }
 
@@ -362,11 +422,9 @@ impl Engine {
         if (ctx.number && !spec.numbers) || key.len() > MATCH_LENGTH_MAX {
             return None;
         }
-        let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else {
-            return None;
-        };
-        let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
-        keyed.key.search_half_with(key_cache, &Input::new(key))?;
+        let regex = self.regexes[keyed.key].get()?;
+        let cache = scratch.caches[keyed.key].get_or_insert_with(|| regex.create_cache());
+        regex.search_half_with(cache, &Input::new(key))?;
         if spec.validator.is_some_and(|v| v.refuses_name(key)) {
             return None;
         }
@@ -376,9 +434,10 @@ impl Engine {
         if low >= trimmed || trimmed - low > exact.length_max + VALUE_SLACK {
             return None;
         }
-        let cache = value_cache.get_or_insert_with(|| keyed.value.create_cache());
+        let regex = self.regexes[keyed.value].get()?;
+        let cache = scratch.caches[keyed.value].get_or_insert_with(|| regex.create_cache());
         let input = Input::new(value).range(low..trimmed).anchored(Anchored::Yes);
-        let (whole, m) = find(&keyed.value, keyed.group, cache, value, &input)?;
+        let (whole, m) = find(regex, keyed.group, cache, value, &input)?;
         if whole.1 != trimmed {
             return None;
         }
@@ -457,6 +516,19 @@ impl Engine {
         (self.text_rules.len(), self.database.as_ref().map_or(0, Database::size_bytes))
     }
 
+    /// Compiles the patterns of the rules from `from` on.
+    fn check_patterns(&self, from: usize, errors: &mut Vec<EngineError>) {
+        for (rule, exact) in self.rules.iter().zip(&self.exact).skip(from) {
+            let keyed = exact.keyed.iter().flat_map(|k| [k.key, k.value]);
+            for lazy in keyed.chain([exact.text]).map(|slot| &self.regexes[slot]) {
+                match exact_regex(&lazy.pattern, lazy.caseless) {
+                    Ok(regex) => drop(lazy.compiled.set(Some(regex))),
+                    Err(reason) => errors.push(EngineError::Rule { rule: rule.id.clone(), reason }),
+                }
+            }
+        }
+    }
+
     fn check_examples(&self, from: usize, errors: &mut Vec<EngineError>) {
         let mut scratch = match self.new_scratch() {
             Ok(scratch) => scratch,
@@ -498,12 +570,27 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn reference(&self, rule: RuleIdx, text: &str) -> Vec<Match> {
         let (spec, exact) = (&self.rules[usize::from(rule.0)], &self.exact[usize::from(rule.0)]);
-        let mut cache = exact.text.create_cache();
+        let regex = self.regexes[exact.text].get().unwrap();
+        let mut cache = regex.create_cache();
         let mut out = Vec::new();
+        if let Form::Service { service, .. } = &spec.form {
+            let names = exact_regex(&format!("(?:{service})$"), true).unwrap();
+            let mut from = 0;
+            for end in (1..=text.len()).filter(|end| names.is_match(&text.as_bytes()[..*end])) {
+                if end > from
+                    && let Some(m) =
+                        search_at(spec, regex, exact.group, &mut cache, text, end..text.len())
+                {
+                    from = m.end;
+                    out.push(m);
+                }
+            }
+            return out;
+        }
         let mut at = 0;
         while at <= text.len() {
             let (found, next) =
-                search(spec, &exact.text, exact.group, &mut cache, text, at..text.len(), text.len());
+                search(spec, regex, exact.group, &mut cache, text, at..text.len(), text.len());
             let Some(m) = found else { break };
             at = next;
             out.push(m);
@@ -547,6 +634,21 @@ fn search(
         }
     }
     (None, start_max.max(at))
+}
+
+/// The match that begins exactly where `window` does.
+fn search_at(
+    spec: &Rule,
+    regex: &Regex,
+    group: usize,
+    cache: &mut Cache,
+    text: &str,
+    window: std::ops::Range<usize>,
+) -> Option<Match> {
+    let cut_at = if window.end < text.len() { window.end } else { usize::MAX };
+    let input = Input::new(text).range(window).anchored(Anchored::Yes);
+    let (whole, span) = find(regex, group, cache, text, &input)?;
+    accept(spec, text, whole, span, whole.1 == cut_at)
 }
 
 /// The whole match and the sensitive span, both widened to character boundaries.
@@ -640,6 +742,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     let mut text_rules: Vec<Vec<RuleIdx>> = Vec::new();
     let mut key_rules: Vec<Vec<RuleIdx>> = Vec::new();
     let mut exact = Vec::with_capacity(rules.len());
+    let mut regexes = Regexes::default();
     let mut slot_of = |t: &Trigger, text_rules: &mut Vec<Vec<RuleIdx>>, key_rules: &mut Vec<Vec<RuleIdx>>| {
         if let Some(i) = triggers.iter().position(|o| o.hs == t.hs) {
             return i;
@@ -655,7 +758,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     }
     for (i, rule) in rules.iter().enumerate() {
         let idx = RuleIdx(i as u16);
-        match compile_rule(rule) {
+        match compile_rule(rule, &mut regexes) {
             Ok((compiled, in_text, in_key)) => {
                 for t in &in_text {
                     let slot = slot_of(t, &mut text_rules, &mut key_rules);
@@ -694,6 +797,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
         Ok(database) => Some(Engine {
             rules,
             exact,
+            regexes: regexes.lazy,
             database,
             first_shape,
             text_rules,
@@ -718,13 +822,15 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
 
 type CompiledRule = (Exact, Vec<Trigger>, Option<Trigger>);
 
-fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
+fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<CompiledRule, String> {
     let (text, key) = match &rule.form {
         Form::Pattern(pattern) => (pattern.clone(), None),
-        Form::Keyed { key, value, in_text, spaced } => {
+        Form::Keyed { key, value, in_text } => {
             let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
-            let assign = if *spaced { format!("(?:{ASSIGN}|{ASSIGN_SPACED})") } else { ASSIGN.into() };
-            (format!("(?i:{key}){assign}{group}{value})"), Some((key, value, *in_text, *spaced)))
+            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
+        }
+        Form::Service { service, value, in_text } => {
+            return compile_service(rule, service, value, *in_text, regexes);
         }
     };
     let hir = trigger::parse(&text, rule.caseless)?;
@@ -743,11 +849,11 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
     let mut reach = 0;
     let mut assign_within = None;
     match key {
-        Some((key, _, also_text, spaced)) => {
+        Some((key, _, also_text)) => {
             let t = trigger::of_key(key)?;
             let key_max = trigger::parse(key, true)?.properties().maximum_len().unwrap_or(length_max);
             reach = t.reach.unwrap_or(length_max);
-            assign_within = (!spaced).then_some(key_max + ASSIGN_LEAD_MAX);
+            assign_within = Some(key_max + ASSIGN_LEAD_MAX);
             if also_text {
                 in_text.push(t.clone());
             }
@@ -776,35 +882,55 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
             }
         }
     }
-    let (regex, group) = exact_regex(&text, rule.caseless)?;
+    let (text, group) = regexes.intern(&text, rule.caseless)?;
     let keyed = match key {
-        Some((key, value, ..)) => {
+        Some((key, value, _)) => {
             // As in text, where an assignment follows, nothing may stand behind the name.
-            let key = exact_regex(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
-            let (value, group) = exact_regex(value, rule.caseless)?;
+            let key = regexes.intern(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
+            let (value, group) = regexes.intern(value, rule.caseless)?;
             Some(Keyed { key, value, group })
         }
         None => None,
     };
-    Ok((Exact { text: regex, group, keyed, reach, length_max, assign_within }, in_text, in_key))
+    Ok((Exact { text, at_hit: false, group, keyed, reach, length_max, assign_within }, in_text, in_key))
 }
 
-/// Compiles for searching bytes with ASCII classes; returns the index of the group `secret` (0 without one).
-fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> {
-    let regex = Regex::builder()
+/// The trigger of a service is its whole name, so that the exact pattern begins behind it and is the same for all
+/// services with the same form of credential.
+fn compile_service(
+    rule: &Rule,
+    service: &str,
+    value: &str,
+    also_text: bool,
+    regexes: &mut Regexes,
+) -> Result<CompiledRule, String> {
+    let name = trigger::whole(service, true)?;
+    let name_min = trigger::parse(service, true)?.properties().minimum_len().unwrap_or(0);
+    if name_min < 3 || name.reach.is_none() {
+        return Err("the name of a service needs three characters and an upper bound".into());
+    }
+    let text = format!("(?i:(?:{NAME_JOINS}{CREDENTIAL})?)(?:{ASSIGN}|{ASSIGN_SPACED})(?P<secret>{value})");
+    let Some(length_max) = trigger::parse(&text, rule.caseless)?.properties().maximum_len() else {
+        return Err("the value of a service needs an upper bound".into());
+    };
+    let (text, group) = regexes.intern(&text, rule.caseless)?;
+    let key = regexes.intern(&format!(r#"{CREDENTIAL}["'\])\s]{{0,4}}$"#), true)?.0;
+    let (value, value_group) = regexes.intern(value, rule.caseless)?;
+    let keyed = Some(Keyed { key, value, group: value_group });
+    let in_text = if also_text { vec![name.clone()] } else { Vec::new() };
+    let exact = Exact { text, at_hit: true, group, keyed, reach: 0, length_max, assign_within: None };
+    Ok((exact, in_text, Some(name)))
+}
+
+/// Compiles for searching bytes with ASCII classes.
+fn exact_regex(pattern: &str, caseless: bool) -> Result<Regex, String> {
+    Regex::builder()
         .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(4 << 20)))
         .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(caseless))
         .build(pattern)
         .map_err(|e| {
             e.syntax_error().map_or_else(|| format!("pattern is too large: {e}"), ToString::to_string)
-        })?;
-    let group = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret").unwrap_or_default();
-    if group > 3 {
-        return Err(
-            "the group `secret` must be one of the first three groups; make others non-capturing".into()
-        );
-    }
-    Ok((regex, group))
+        })
 }
 
 #[cfg(test)]

@@ -120,8 +120,13 @@ pub(crate) enum Form {
         value: String,
         /// Also `key = value` inside a text.
         in_text: bool,
-        /// Blanks alone may stand between them: `--heroku-key value`.
-        spaced: bool,
+    },
+    /// By the name of a service in front of it, and a word for a credential unless the name stands alone.
+    Service {
+        service: String,
+        value: String,
+        /// Also `key = value` inside a text.
+        in_text: bool,
     },
 }
 
@@ -228,10 +233,8 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
     let in_text = raw.in_text.unwrap_or(true);
     let form = match (raw.pattern, raw.key, raw.service, raw.value) {
         (Some(pattern), None, None, None) => Form::Pattern(pattern),
-        (None, Some(key), None, Some(value)) => Form::Keyed { key, value, in_text, spaced: false },
-        (None, None, Some(service), Some(value)) => {
-            Form::Keyed { key: service_key(&service), value, in_text, spaced: true }
-        }
+        (None, Some(key), None, Some(value)) => Form::Keyed { key, value, in_text },
+        (None, None, Some(service), Some(value)) => Form::Service { service, value, in_text },
         _ => return Err("needs either `pattern`, or `value` with `key` or `service`".into()),
     };
     let mut triggers = Vec::new();
@@ -279,15 +282,6 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         key_examples: unmark_pairs(raw.key_examples),
         key_counter_examples: unmark_pairs(raw.key_counter_examples),
     })
-}
-
-/// The names under which credentials of a service are kept: its own, or its own and a word for a credential after at
-/// most 32 characters that join names (`acme.auth.client_secret`, `acme: { api-key`).
-fn service_key(service: &str) -> String {
-    const WORDS: &str = "key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|bearer|hash|\\
-        certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api";
-    let joins = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
-    format!("(?:{service})(?:{joins}(?:{WORDS})[a-z0-9_ ]{{0,8}})?")
 }
 
 /// A rule of the configuration. Its examples are taken as written.

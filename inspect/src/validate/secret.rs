@@ -53,7 +53,7 @@ pub(crate) fn is_placeholder(span: &str) -> bool {
     let Some(&last) = b.last() else { return true };
     // `sk-aaaa...`, `ghp_0000...`, `****`: the last eight or more bytes are the same.
     let same = b.iter().rev().take_while(|c| **c == last).count();
-    if same >= 8 || same == b.len() {
+    if same >= 8 || same == b.len() || b.len() > 8 && longest_run(b) * 2 > b.len() {
         return true;
     }
     if span.contains("${") || span.contains("{{") || span.contains("***") || span.contains("...") {
@@ -66,6 +66,11 @@ pub(crate) fn is_placeholder(span: &str) -> bool {
         return true;
     }
     SAMPLE_WORDS.iter().any(|w| contains_caseless(b, w.as_bytes()))
+}
+
+/// Length of the longest run of one byte.
+fn longest_run(b: &[u8]) -> usize {
+    b.chunk_by(|a, b| a == b).map(<[u8]>::len).max().unwrap_or(0)
 }
 
 pub(super) fn contains_caseless(text: &[u8], lower: &[u8]) -> bool {

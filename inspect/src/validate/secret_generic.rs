@@ -218,7 +218,7 @@ pub(super) fn password_field(text: &str, start: usize, end: usize) -> Verdict {
         is_unlike_words(span)
     } else if m.signs > 0 {
         // A sign and a digit: nobody names a thing so, but a word with the usual `123` is a sample.
-        !(is_wordlike(span) && counts_up(span)) && span.len() >= 6
+        !((is_wordlike(span) || letters < 5) && counts_up(span)) && span.len() >= 6
     } else {
         !(m.tail_only && (!is_unlike_words(span)) && m.upper <= 1) && !(is_wordlike(span) && m.changes < 2)
     };
@@ -243,12 +243,12 @@ fn has_file_ending(span: &str) -> bool {
 
 /// Names that end like those of credentials and are none: `public_key`, `next_page_token`, `cacheKey`.
 pub(super) fn is_harmless_name(name: &str) -> bool {
-    const PARTS: [&str; 44] = [
+    const PARTS: [&str; 46] = [
         "public", "primary", "foreign", "partition", "sort", "cache", "idempoten", "object", "row", "index", "page",
         "next", "continu", "cursor", "sync", "label", "title", "message", "hint", "placeholder", "column", "group",
         "registry", "translat", "i18n", "schema", "query", "pub_", "pub-", "pubkey", "fingerprint", "storage_key",
         "storagekey", "s3_key", "s3key", "image", "asset", "lookup", "dedup", "csrf", "xsrf", "hash_key", "tokeniz",
-        "issue",
+        "issue", "checksum", "sha256",
     ];
     PARTS.iter().any(|p| contains_caseless(name.as_bytes(), p.as_bytes()))
 }
