@@ -364,11 +364,3 @@ fn every_pattern_compiles() {
     engine().check_patterns(0, &mut errors);
     assert!(errors.is_empty(), "{errors:?}");
 }
-
-/// Patterns are compiled when first needed; that all of them can be is known before.
-#[test]
-fn every_pattern_compiles() {
-    let mut errors = Vec::new();
-    engine().check_patterns(0, &mut errors);
-    assert!(errors.is_empty(), "{errors:?}");
-}
