@@ -51,7 +51,7 @@ const ASSIGN_SPACED: &str = r#"[ \t]{1,4}[\\"'`]{0,2}"#;
 
 /// Words that say that a name is one of a credential.
 const CREDENTIAL: &str = "(?:key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|\
-    bearer|hash|certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api)[a-z0-9_ ]{0,8}";
+    bearer|hash|bot|certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api)[a-z0-9_ ]{0,8}";
 
 /// Joins the name of a service and such a word: `acme.auth.client_secret`, `acme: { "api-key`.
 const NAME_JOINS: &str = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
@@ -227,7 +227,7 @@ impl Regexes {
         let group = trigger::secret_group(&trigger::parse(pattern, caseless)?).unwrap_or_default();
         if group > 3 {
             return Err(
-                "the group `secret` must be one of the first three groups; make others non-capturing".into()
+                "the group `secret` must be one of the first three groups; make others non-capturing".into(),
             );
         }
         let slot = *self.index.entry((pattern.into(), caseless)).or_insert_with(|| {
@@ -578,8 +578,7 @@ impl Engine {
             let mut from = 0;
             for end in (1..=text.len()).filter(|end| names.is_match(&text.as_bytes()[..*end])) {
                 if end > from
-                    && let Some(m) =
-                        search_at(spec, regex, exact.group, &mut cache, text, end..text.len())
+                    && let Some(m) = search_at(spec, regex, exact.group, &mut cache, text, end..text.len())
                 {
                     from = m.end;
                     out.push(m);
@@ -712,7 +711,10 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
         return None;
     }
     let secret = text.get(start..end)?;
-    if !left_checked && whole.0 < start && spec.validator.is_some_and(|v| v.refuses_name(name_at(text, whole.0, start))) {
+    if !left_checked
+        && whole.0 < start
+        && spec.validator.is_some_and(|v| v.refuses_name(name_at(text, whole.0, start)))
+    {
         return None;
     }
     if secret.is_empty()
@@ -732,7 +734,7 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
 /// The whole name that a match at `from` lies in, up to the value at `to`: names have letters, digits, `_`, `-`, `.`.
 fn name_at(text: &str, from: usize, to: usize) -> &str {
     const NAME_MAX: usize = 64;
-    let part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
     let before = text.as_bytes()[..from].iter().rev().take(NAME_MAX).take_while(|b| part(b)).count();
     text.get(from - before..to).unwrap_or_default()
 }

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn aws_accounts() {
-        // 0 bits are account 0; all bits are beyond twelve digits? 2^40-1 has 13 digits but the limit is 10^12-1.
+        // `0` and `1` are no Base32.
         for (id, expect) in [
             ("AKIAAAAAAAAAAAAAAAAA", Verdict::Accept),
             ("AKIA0000000000000000", Verdict::Doubt),

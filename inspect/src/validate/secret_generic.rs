@@ -2,7 +2,7 @@
 
 use super::secret::{contains_caseless, is_placeholder};
 use super::secret_words::{is_unlike_words, is_wordlike};
-use super::{Verdict, after};
+use super::{Verdict, after, before};
 
 /// What a value is made of.
 #[derive(Default)]
@@ -46,7 +46,7 @@ fn makeup(span: &str) -> Makeup {
 /// A value without a format of its own must look drawn at random: letters and digits, no words, path or identifier.
 pub(super) fn generic(text: &str, start: usize, end: usize) -> Verdict {
     let Some(span) = text.get(start..end) else { return Verdict::Reject };
-    if !value_ends(text, end) || refers(span) || is_placeholder(span) || is_sequence(span.as_bytes()) {
+    if !value_ends(text, start, end) || refers(span) || is_placeholder(span) || is_sequence(span.as_bytes()) {
         return Verdict::Reject;
     }
     if is_uuid(span.as_bytes()) || looks_random(span) { Verdict::Accept } else { Verdict::Reject }
@@ -64,7 +64,7 @@ pub(super) fn generic_key(text: &str, start: usize, end: usize) -> Verdict {
 /// The value of a credential of a named service: the name says much, so only words and references are refused.
 pub(super) fn token(text: &str, start: usize, end: usize) -> Verdict {
     let Some(span) = text.get(start..end) else { return Verdict::Reject };
-    if !value_ends(text, end) || refers(span) || is_placeholder(span) {
+    if !value_ends(text, start, end) || refers(span) || is_placeholder(span) {
         return Verdict::Reject;
     }
     if is_uuid(span.as_bytes()) {
@@ -111,7 +111,8 @@ fn refers(span: &str) -> bool {
         || span.contains("==") && !span.ends_with("==")
         || span.contains("&&")
         || span.contains("||")
-        || b.first().is_none_or(|c| matches!(c, b'/' | b'.' | b'@' | b'~' | b'$' | b'%' | b'&' | b'<' | b'{' | b'['))
+        || b.first()
+            .is_none_or(|c| matches!(c, b'/' | b'.' | b'@' | b'~' | b'$' | b'%' | b'&' | b'<' | b'{' | b'['))
         || is_dotted_name(span)
 }
 
@@ -129,12 +130,34 @@ fn is_dotted_name(span: &str) -> bool {
     parts >= 2 && names == parts
 }
 
-/// What stands behind a value when the value is all there is: no operator, bracket that opens or further letters.
-fn value_ends(text: &str, end: usize) -> bool {
-    after(text, end).is_none_or(|b| {
-        b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b')' | b'}' | b']' | b'>' | b'<' | b'&' | b'\\' | b'|' | b'#')
-            || !b.is_ascii()
-    })
+/// The value is all there is: no operator, bracket that opens or further letters behind it, and what a quote begins a
+/// quote ends.
+fn value_ends(text: &str, start: usize, end: usize) -> bool {
+    let quoted = before(text, start).filter(|b| matches!(b, b'"' | b'\'' | b'`'));
+    match (quoted, after(text, end)) {
+        (_, None) => true,
+        (Some(quote), Some(b)) => b == quote || matches!(b, b'\\' | b'\n' | b'"' | b'\''),
+        (None, Some(b)) => {
+            b.is_ascii_whitespace()
+                || !b.is_ascii()
+                || matches!(
+                    b,
+                    b'"' | b'\''
+                        | b'`'
+                        | b','
+                        | b';'
+                        | b')'
+                        | b'}'
+                        | b']'
+                        | b'>'
+                        | b'<'
+                        | b'&'
+                        | b'\\'
+                        | b'|'
+                        | b'#'
+                )
+        }
+    }
 }
 
 /// `abcdefgh...` or `12345678...`: most bytes are one more than the byte before.
@@ -170,8 +193,24 @@ fn words_with_separators(span: &str) -> bool {
 /// A password in a URL or connection string.
 pub(super) fn password(span: &str) -> Verdict {
     const FILLERS: [&str; 18] = [
-        "password", "passwd", "pass", "pwd", "secret", "pw", "token", "mypassword", "user", "root", "test", "guest",
-        "yourpassword", "default", "foo", "bar", "none", "null",
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "secret",
+        "pw",
+        "token",
+        "mypassword",
+        "user",
+        "root",
+        "test",
+        "guest",
+        "yourpassword",
+        "default",
+        "foo",
+        "bar",
+        "none",
+        "null",
     ];
     if span.len() < 3 || is_placeholder(span) || FILLERS.iter().any(|f| span.eq_ignore_ascii_case(f)) {
         return Verdict::Reject;
@@ -201,7 +240,7 @@ pub(super) fn password_field(text: &str, start: usize, end: usize) -> Verdict {
     let m = makeup(span);
     let letters = m.lower + m.upper;
     if m.others > 0
-        || !value_ends(text, end)
+        || !value_ends(text, start, end)
         || refers(span)
         || matches!(span.as_bytes()[0], b'#' | b'(' | b'*' | b'=' | b'!' | b'-' | b'+')
         || span.contains(['(', '{', '<', '[', '|'])
@@ -211,7 +250,8 @@ pub(super) fn password_field(text: &str, start: usize, end: usize) -> Verdict {
         return Verdict::Reject;
     }
     let plain = m.signs == 0;
-    let sample = contains_caseless(span.as_bytes(), b"password") || contains_caseless(span.as_bytes(), b"passwd");
+    let sample =
+        contains_caseless(span.as_bytes(), b"password") || contains_caseless(span.as_bytes(), b"passwd");
     let random = if letters == 0 {
         false
     } else if m.digits == 0 {
@@ -235,8 +275,8 @@ fn counts_up(span: &str) -> bool {
 /// `reset.sh`, `store.jks`.
 fn has_file_ending(span: &str) -> bool {
     const ENDINGS: [&str; 24] = [
-        "sh", "py", "js", "ts", "json", "yml", "yaml", "xml", "html", "txt", "md", "jks", "pem", "key", "crt", "conf",
-        "ini", "php", "rb", "go", "java", "cs", "exe", "env",
+        "sh", "py", "js", "ts", "json", "yml", "yaml", "xml", "html", "txt", "md", "jks", "pem", "key",
+        "crt", "conf", "ini", "php", "rb", "go", "java", "cs", "exe", "env",
     ];
     span.rsplit_once('.').is_some_and(|(_, end)| ENDINGS.iter().any(|e| end.eq_ignore_ascii_case(e)))
 }
@@ -244,11 +284,52 @@ fn has_file_ending(span: &str) -> bool {
 /// Names that end like those of credentials and are none: `public_key`, `next_page_token`, `cacheKey`.
 pub(super) fn is_harmless_name(name: &str) -> bool {
     const PARTS: [&str; 46] = [
-        "public", "primary", "foreign", "partition", "sort", "cache", "idempoten", "object", "row", "index", "page",
-        "next", "continu", "cursor", "sync", "label", "title", "message", "hint", "placeholder", "column", "group",
-        "registry", "translat", "i18n", "schema", "query", "pub_", "pub-", "pubkey", "fingerprint", "storage_key",
-        "storagekey", "s3_key", "s3key", "image", "asset", "lookup", "dedup", "csrf", "xsrf", "hash_key", "tokeniz",
-        "issue", "checksum", "sha256",
+        "public",
+        "primary",
+        "foreign",
+        "partition",
+        "sort",
+        "cache",
+        "idempoten",
+        "object",
+        "row",
+        "index",
+        "page",
+        "next",
+        "continu",
+        "cursor",
+        "sync",
+        "label",
+        "title",
+        "message",
+        "hint",
+        "placeholder",
+        "column",
+        "group",
+        "registry",
+        "translat",
+        "i18n",
+        "schema",
+        "query",
+        "pub_",
+        "pub-",
+        "pubkey",
+        "fingerprint",
+        "storage_key",
+        "storagekey",
+        "s3_key",
+        "s3key",
+        "image",
+        "asset",
+        "lookup",
+        "dedup",
+        "csrf",
+        "xsrf",
+        "hash_key",
+        "tokeniz",
+        "issue",
+        "checksum",
+        "sha256",
     ];
     PARTS.iter().any(|p| contains_caseless(name.as_bytes(), p.as_bytes()))
 }
@@ -301,7 +382,9 @@ mod tests {
         for ok in ["hunter22", "p@ss", "S3cr3t!"] {
             assert_eq!(password(ok), Verdict::Accept, "{ok}");
         }
-        for bad in ["password", "PASSWORD", "${PW}", "<password>", "***", "xx", "DB_PASS", "80#", "pwd1", "123456"] {
+        for bad in
+            ["password", "PASSWORD", "${PW}", "<password>", "***", "xx", "DB_PASS", "80#", "pwd1", "123456"]
+        {
             assert_eq!(password(bad), Verdict::Reject, "{bad}");
         }
     }

@@ -15,7 +15,8 @@ const BODY_MIN: usize = 40;
 /// Too little Base64 is refused: documentation writes `...`. A body that does not decode, and an encrypted key, are a
 /// doubt.
 pub(super) fn pem(span: &str) -> Verdict {
-    let begin = span.find("-----").and_then(|at| span.get(at + 5..)).and_then(|rest| rest.split_once("-----"));
+    let begin =
+        span.find("-----").and_then(|at| span.get(at + 5..)).and_then(|rest| rest.split_once("-----"));
     let Some((label, rest)) = begin else { return Verdict::Reject };
     let body = rest.split("-----").next().unwrap_or(rest);
     let mut head = [0u8; HEAD];
@@ -79,10 +80,15 @@ mod tests {
     fn armour() {
         let der = "MIIEpAIBAAKCAQEA0123456789abcdefghijABCDEFGHIJ0123456789abcdefghij";
         for (text, expect) in [
-            (format!("-----BEGIN RSA PRIVATE KEY-----\n{der}\n-----END RSA PRIVATE KEY-----"), Verdict::Accept),
+            (
+                format!("-----BEGIN RSA PRIVATE KEY-----\n{der}\n-----END RSA PRIVATE KEY-----"),
+                Verdict::Accept,
+            ),
             (format!("-----BEGIN RSA PRIVATE KEY-----\\n{der}\\n-----END"), Verdict::Accept),
             (
-                format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: A,B\n\n{der}\n-----END"),
+                format!(
+                    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: A,B\n\n{der}\n-----END"
+                ),
                 Verdict::Doubt,
             ),
             (format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{der}\n-----END"), Verdict::Doubt),

@@ -124,10 +124,10 @@ pub(super) fn is_wordlike(span: &str) -> bool {
     all >= 3 && usual * 2 > all
 }
 
-/// Hardly any of the text's triples are those of words; needs at least four triples.
+/// Hardly any of the text's triples are those of words; needs at least three triples.
 pub(super) fn is_unlike_words(span: &str) -> bool {
     let (all, usual) = triples(span);
-    all >= 4 && usual * 5 <= all * 2
+    all >= 3 && usual * 5 <= all * 2
 }
 
 #[cfg(test)]
@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn words() {
-        for word in ["required", "password", "mySecretName", "connection-string", "kubernetes", "HTTPServer"] {
+        for word in ["required", "password", "mySecretName", "connection-string", "kubernetes", "HTTPServer"]
+        {
             assert!(is_wordlike(word) && !is_unlike_words(word), "{word} {:?}", triples(word));
         }
     }
