@@ -160,8 +160,12 @@ fn value_ends(text: &str, start: usize, end: usize) -> bool {
     }
 }
 
-/// `abcdefgh...` or `12345678...`: most bytes are one more than the byte before.
+/// `abcdefgh...` or `12345678...`: most bytes are one more than the byte before. Long ones of letters and digits are let
+/// through: people who shorten or mask real keys by hand write such too.
 fn is_sequence(b: &[u8]) -> bool {
+    if b.len() >= 20 && b.iter().any(u8::is_ascii_digit) && b.iter().any(u8::is_ascii_alphabetic) {
+        return false;
+    }
     let steps = b.windows(2).filter(|w| w[1] == w[0].wrapping_add(1)).count();
     steps * 2 > b.len()
 }
@@ -230,7 +234,7 @@ pub(super) fn password(span: &str) -> Verdict {
 fn is_short_sample(span: &str) -> bool {
     let letters = span.bytes().take_while(u8::is_ascii_lowercase).count();
     let digits = &span.as_bytes()[letters..];
-    let counts = digits.windows(2).all(|w| w[1] == w[0] + 1);
+    let counts = digits.windows(2).all(|w| w[1] == w[0].wrapping_add(1));
     letters <= 4 && digits.iter().all(u8::is_ascii_digit) && counts
 }
 
@@ -260,7 +264,9 @@ pub(super) fn password_field(text: &str, start: usize, end: usize) -> Verdict {
         // A sign and a digit: nobody names a thing so, but a word with the usual `123` is a sample.
         !((is_wordlike(span) || letters < 5) && counts_up(span)) && span.len() >= 6
     } else {
-        !(m.tail_only && (!is_unlike_words(span)) && m.upper <= 1) && !(is_wordlike(span) && m.changes < 2)
+        let counted_word = m.tail_only && m.upper <= 1 && !is_unlike_words(span);
+        let named = is_wordlike(span) && m.changes < 2;
+        !counted_word && !named
     };
     if !random || (sample && plain) { Verdict::Reject } else { password(span) }
 }
@@ -269,7 +275,7 @@ pub(super) fn password_field(text: &str, start: usize, end: usize) -> Verdict {
 fn counts_up(span: &str) -> bool {
     let tail = span.len() - span.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let digits = &span.as_bytes()[span.len() - tail..];
-    tail >= 2 && digits.windows(2).all(|w| w[1] == w[0] + 1)
+    tail >= 2 && digits.windows(2).all(|w| w[1] == w[0].wrapping_add(1))
 }
 
 /// `reset.sh`, `store.jks`.
