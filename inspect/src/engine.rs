@@ -21,7 +21,9 @@ use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use tidegate_core::config::{CustomRule, InspectionConfig, RuleFile};
 
 pub use crate::hs::SCAN_PADDING;
@@ -40,15 +42,27 @@ const VALUE_SLACK: usize = 16;
 /// Content blocks of one scan that are looked at as values without a name.
 const ALONE_TEXTS_MAX: usize = 64;
 
-/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`.
+/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`,
+/// `key: str = "v"`, `key != b"v"`, `set_key("v")`, `name="key" value="v"`.
 const ASSIGN: &str = concat!(
-    r#"[\\"'`\]]{0,4}[ \t]{0,8}(?:string[ \t]{1,4})?"#,
-    r#"(?:(?:[:.?+|]{0,3}={1,3}>?|:|>)\s{0,10}[\\"'`(]{0,4}|,[ \t]{0,4}\\?["'`])"#
+    r#"[\\"'`\])]{0,4}[ \t]{0,8}(?:string[ \t]{1,4}|value[ \t]{0,2})?"#,
+    r#"(?:(?::[ \t]{0,2}[A-Za-z&]{3,12}[ \t]{0,2}=|[:.?+|!]{0,3}={1,3}>?|:|>)\s{0,10}(?:[A-Za-z@]{0,2}[\\"'`(]{1,4})?"#,
+    r#"|[,(][ \t]{0,4}\\?["'`]|</key>\s{0,12}<string>)"#
 );
+
+/// As [`ASSIGN`], or blanks alone.
+const ASSIGN_SPACED: &str = r#"[ \t]{1,4}[\\"'`]{0,2}"#;
+
+/// Words that say that a name is one of a credential.
+const CREDENTIAL: &str = "(?:key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|\
+    bearer|hash|bot|certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api)[a-z0-9_ ]{0,8}";
+
+/// Joins the name of a service and such a word: `acme.auth.client_secret`, `acme: { "api-key`.
+const NAME_JOINS: &str = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
 
 /// Most bytes of [`ASSIGN`] before the character of [`ASSIGN_SIGNS`] that it must have.
 const ASSIGN_LEAD_MAX: usize = 30;
-const ASSIGN_SIGNS: &[u8] = b"=:>,";
+const ASSIGN_SIGNS: &[u8] = b"=:>,(";
 
 /// Why an engine cannot be built. Each is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -216,8 +230,10 @@ pub struct Scratch {
 }
 
 struct Exact {
-    /// Finds the rule in text.
-    text: Regex,
+    /// Finds the rule in text: an index into [`Engine::regexes`].
+    text: usize,
+    /// `text` describes what follows the trigger, which is the name of a service, not the whole match.
+    at_hit: bool,
     /// Group of the sensitive part in `text`; 0 is the whole match.
     group: usize,
     /// For keyed rules: the key, and the value on its own.
@@ -232,16 +248,62 @@ struct Exact {
     near: Option<Near>,
 }
 
+/// Indexes into [`Engine::regexes`].
 struct Keyed {
-    key: Regex,
-    value: Regex,
+    key: usize,
+    value: usize,
     group: usize,
+}
+
+/// An exact pattern, compiled at its first use: most rules never see a hit, and compiled they take 50 MB.
+pub(crate) struct LazyRegex {
+    pattern: String,
+    caseless: bool,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl LazyRegex {
+    /// Parses the pattern, so that mistakes show at once.
+    pub(crate) fn new(pattern: &str, caseless: bool) -> Result<LazyRegex, String> {
+        trigger::parse(pattern, caseless)?;
+        Ok(LazyRegex { pattern: pattern.into(), caseless, compiled: OnceLock::new() })
+    }
+
+    /// None when it does not compile, which the tests and the check of a custom rule's examples rule out.
+    pub(crate) fn get(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| exact_regex(&self.pattern, self.caseless).ok()).as_ref()
+    }
+}
+
+/// The exact patterns, each once: many rules for services share theirs.
+#[derive(Default)]
+pub(crate) struct Regexes {
+    lazy: Vec<LazyRegex>,
+    index: HashMap<(String, bool), usize>,
+}
+
+impl Regexes {
+    /// Index of the pattern, and of its group `secret` (0 without one).
+    pub(crate) fn intern(&mut self, pattern: &str, caseless: bool) -> Result<(usize, usize), String> {
+        let group = trigger::secret_group(&trigger::parse(pattern, caseless)?).unwrap_or_default();
+        if group > 3 {
+            return Err(
+                "the group `secret` must be one of the first three groups; make others non-capturing".into(),
+            );
+        }
+        let slot = *self.index.entry((pattern.into(), caseless)).or_insert_with(|| {
+            self.lazy.push(LazyRegex { pattern: pattern.into(), caseless, compiled: OnceLock::new() });
+            self.lazy.len() - 1
+        });
+        Ok((slot, group))
+    }
 }
 
 /// All rules, compiled. Immutable, shared by all threads.
 pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
+    regexes: Vec<LazyRegex>,
     /// None when no rule has a trigger for it.
     database: Option<Database>,
     /// Index of the first of the triggers written in code; smaller ones are the database's.
@@ -285,6 +347,7 @@ impl Engine {
     pub fn what_is_right(sources: &Sources<'_>) -> (Option<Engine>, Vec<EngineError>) {
         let (engine, mut errors) = Engine::assemble(sources);
         if let Some(engine) = &engine {
+            engine.check_patterns(&mut errors);
             engine.check_examples(&mut errors);
         }
         (engine, errors)
@@ -299,7 +362,9 @@ impl Engine {
             if rule.origin == Origin::Builtin {
                 return true;
             }
-            let compiled = compile_rule(rule).map_err(|reason| errors.push(rule_error(rule, reason))).is_ok();
+            let compiled = compile_rule(rule, &mut Regexes::default())
+                .map_err(|reason| errors.push(rule_error(rule, reason)))
+                .is_ok();
             if !compiled {
                 left_out.push(rule.id.clone());
             }
@@ -345,7 +410,7 @@ impl Engine {
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
             hs: self.database.as_ref().map(HsScratch::for_database).transpose()?,
-            caches: (0..self.rules.len() * 3).map(|_| None).collect(),
+            caches: self.regexes.iter().map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
             alone: None,
         })
@@ -436,8 +501,16 @@ impl Engine {
                 return nothing;
             }
         }
-        let cache = scratch.caches[index * 3].get_or_insert_with(|| exact.text.create_cache());
-        let (found, scanned_to) = search(spec, &exact.text, exact.group, cache, text, low..high, hit_end);
+        let Some(regex) = self.regexes[exact.text].get() else { return nothing };
+        let cache = scratch.caches[exact.text].get_or_insert_with(|| regex.create_cache());
+        if exact.at_hit {
+            if from > hit_end {
+                return nothing;
+            }
+            let found = search_at(spec, regex, exact.group, cache, text, hit_end..high);
+            return Confirmed { found, scanned_to: found.map_or(hit_end, |m| m.end).max(from) };
+        }
+        let (found, scanned_to) = search(spec, regex, exact.group, cache, text, low..high, hit_end);
         Confirmed { found, scanned_to: scanned_to.max(from) }
     }
 
@@ -458,16 +531,15 @@ impl Engine {
         if (ctx.number && !spec.numbers) || key.len() > MATCH_LENGTH_MAX {
             return None;
         }
-        let [_, key_cache, value_cache] = scratch.caches.get_mut(index * 3..index * 3 + 3)? else {
-            return None;
-        };
+        let regex = self.regexes[keyed.key].get()?;
+        let cache = scratch.caches[keyed.key].get_or_insert_with(|| regex.create_cache());
         match &exact.near {
-            Some(near) if !near.names_key(key_cache, key) => return None,
+            Some(near) if !near.names_key(regex, cache, key) => return None,
             Some(_) => {}
-            None => {
-                let key_cache = key_cache.get_or_insert_with(|| keyed.key.create_cache());
-                keyed.key.search_half_with(key_cache, &Input::new(key))?;
-            }
+            None => drop(regex.search_half_with(cache, &Input::new(key))?),
+        }
+        if spec.validator.is_some_and(|v| v.refuses_name(key)) {
+            return None;
         }
         let decoration = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
         let low = value.len() - value.trim_start_matches(decoration).len();
@@ -475,9 +547,10 @@ impl Engine {
         if low >= trimmed || trimmed - low > exact.length_max + VALUE_SLACK {
             return None;
         }
-        let cache = value_cache.get_or_insert_with(|| keyed.value.create_cache());
+        let regex = self.regexes[keyed.value].get()?;
+        let cache = scratch.caches[keyed.value].get_or_insert_with(|| regex.create_cache());
         let input = Input::new(value).range(low..trimmed).anchored(Anchored::Yes);
-        let (whole, m) = find(&keyed.value, keyed.group, cache, value, &input)?;
+        let (whole, m) = find(regex, keyed.group, cache, value, &input)?;
         if whole.1 != trimmed {
             return None;
         }
@@ -538,15 +611,17 @@ impl Engine {
     ) {
         let slot = usize::from(rule.0);
         let Some(keyed) = &self.exact[slot].keyed else { return };
-        let Some([word_cache, _, value_cache]) = scratch.caches.get_mut(slot * 3..slot * 3 + 3) else {
+        let (Some(words), Some(regex)) = (self.regexes[near.words].get(), self.regexes[keyed.value].get())
+        else {
             return;
         };
-        let Some(word) = near.word(word_cache, text, hit_end) else { return };
-        let cache = value_cache.get_or_insert_with(|| keyed.value.create_cache());
+        let cache = scratch.caches[near.words].get_or_insert_with(|| words.create_cache());
+        let Some(word) = near.word(words, cache, text, hit_end) else { return };
+        let cache = scratch.caches[keyed.value].get_or_insert_with(|| regex.create_cache());
         let spec = &self.rules[slot];
         let mut attempt = |from: usize, to: usize| {
             let input = Input::new(text).range(from..to);
-            let (whole, span) = find(&keyed.value, keyed.group, cache, text, &input)?;
+            let (whole, span) = find(regex, keyed.group, cache, text, &input)?;
             Some((whole, accept(spec, text, whole, span, false)))
         };
         let done = &mut scratch.resume[slot];
@@ -614,6 +689,20 @@ impl Engine {
         (self.text_rules.len(), self.database.as_ref().map_or(0, Database::size_bytes))
     }
 
+    /// Compiles the patterns of the operator's rules.
+    fn check_patterns(&self, errors: &mut Vec<EngineError>) {
+        let own = self.rules.iter().zip(&self.exact).filter(|(r, _)| r.origin != Origin::Builtin);
+        for (rule, exact) in own {
+            let keyed = exact.keyed.iter().flat_map(|k| [k.key, k.value]);
+            for lazy in keyed.chain([exact.text]).map(|slot| &self.regexes[slot]) {
+                match exact_regex(&lazy.pattern, lazy.caseless) {
+                    Ok(regex) => drop(lazy.compiled.set(Some(regex))),
+                    Err(reason) => errors.push(EngineError::Rule { rule: rule.id.clone(), reason }),
+                }
+            }
+        }
+    }
+
     fn check_examples(&self, errors: &mut Vec<EngineError>) {
         for (i, rule) in self.rules.iter().enumerate().filter(|(_, r)| r.origin != Origin::Builtin) {
             match self.try_examples(RuleIdx(i as u16)) {
@@ -646,12 +735,26 @@ impl Engine {
         if matches!(spec.form, Form::Alone(_)) {
             return Vec::new(); // not a matter of triggers
         }
-        let mut cache = exact.text.create_cache();
+        let regex = self.regexes[exact.text].get().unwrap();
+        let mut cache = regex.create_cache();
         let mut out = Vec::new();
+        if let Form::Service { service, .. } = &spec.form {
+            let names = exact_regex(&format!("(?:{service})$"), true).unwrap();
+            let mut from = 0;
+            for end in (1..=text.len()).filter(|end| names.is_match(&text.as_bytes()[..*end])) {
+                if end > from
+                    && let Some(m) = search_at(spec, regex, exact.group, &mut cache, text, end..text.len())
+                {
+                    from = m.end;
+                    out.push(m);
+                }
+            }
+            return out;
+        }
         let mut at = 0;
         while at <= text.len() {
             let (found, next) =
-                search(spec, &exact.text, exact.group, &mut cache, text, at..text.len(), text.len());
+                search(spec, regex, exact.group, &mut cache, text, at..text.len(), text.len());
             let Some(m) = found else { break };
             at = next;
             out.push(m);
@@ -708,6 +811,21 @@ fn search(
         }
     }
     (None, start_max.max(at))
+}
+
+/// The match that begins exactly where `window` does.
+fn search_at(
+    spec: &Rule,
+    regex: &Regex,
+    group: usize,
+    cache: &mut Cache,
+    text: &str,
+    window: std::ops::Range<usize>,
+) -> Option<Match> {
+    let cut_at = if window.end < text.len() { window.end } else { usize::MAX };
+    let input = Input::new(text).range(window).anchored(Anchored::Yes);
+    let (whole, span) = find(regex, group, cache, text, &input)?;
+    accept(spec, text, whole, span, whole.1 == cut_at)
 }
 
 /// The whole match and the sensitive span, both widened to character boundaries.
@@ -771,6 +889,12 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
         return None;
     }
     let secret = text.get(start..end)?;
+    if !left_checked
+        && whole.0 < start
+        && spec.validator.is_some_and(|v| v.refuses_name(name_at(text, whole.0, start)))
+    {
+        return None;
+    }
     if secret.is_empty()
         || (spec.placeholders && validate::is_placeholder(secret))
         || (spec.entropy > 0.0 && validate::entropy_bits(secret) < spec.entropy)
@@ -786,11 +910,20 @@ fn accept(spec: &Rule, text: &str, whole: (usize, usize), span: (usize, usize), 
     Some(Match { start, end, confidence })
 }
 
+/// The whole name that a match at `from` lies in, up to the value at `to`: names have letters, digits, `_`, `-`, `.`.
+fn name_at(text: &str, from: usize, to: usize) -> &str {
+    const NAME_MAX: usize = 64;
+    let part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
+    let before = text.as_bytes()[..from].iter().rev().take(NAME_MAX).take_while(|b| part(b)).count();
+    text.get(from - before..to).unwrap_or_default()
+}
+
 fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     let mut triggers: Vec<Trigger> = Vec::new();
     let mut text_rules: Vec<Vec<RuleIdx>> = Vec::new();
     let mut key_rules: Vec<Vec<RuleIdx>> = Vec::new();
     let mut exact = Vec::with_capacity(rules.len());
+    let mut regexes = Regexes::default();
     let mut slot_of = |t: &Trigger, text_rules: &mut Vec<Vec<RuleIdx>>, key_rules: &mut Vec<Vec<RuleIdx>>| {
         if let Some(i) = triggers.iter().position(|o| o.hs == t.hs) {
             return i;
@@ -806,7 +939,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
     }
     for (i, rule) in rules.iter().enumerate() {
         let idx = RuleIdx(i as u16);
-        match compile_rule(rule) {
+        match compile_rule(rule, &mut regexes) {
             Ok((compiled, in_text, in_key)) => {
                 for t in &in_text {
                     let slot = slot_of(t, &mut text_rules, &mut key_rules);
@@ -862,6 +995,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
         Ok(database) => Some(Engine {
             rules,
             exact,
+            regexes: regexes.lazy,
             database,
             first_shape,
             text_rules,
@@ -887,14 +1021,19 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
 /// Triggers for strings and for JSON keys.
 type CompiledRule = (Exact, Vec<Trigger>, Vec<Trigger>);
 
-fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
+fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<CompiledRule, String> {
     let (text, key) = match &rule.form {
         Form::Pattern(pattern) => (pattern.clone(), None),
         Form::Alone(value) => (value.clone(), None),
-        Form::Keyed { prose: Some(prose), key, value, .. } => return compile_near(rule, prose, key, value),
+        Form::Keyed { prose: Some(prose), key, value, .. } => {
+            return compile_near(rule, prose, key, value, regexes);
+        }
         Form::Keyed { key, value, in_text, .. } => {
             let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
             (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
+        }
+        Form::Service { service, value, in_text } => {
+            return compile_service(rule, service, value, *in_text, regexes);
         }
     };
     let hir = trigger::parse(&text, rule.caseless)?;
@@ -946,21 +1085,31 @@ fn compile_rule(rule: &Rule) -> Result<CompiledRule, String> {
             }
         }
     }
-    let (regex, group) = exact_regex(&text, rule.caseless)?;
+    let (text, group) = regexes.intern(&text, rule.caseless)?;
     let keyed = match key {
         Some((key, value, _)) => {
             // As in text, where an assignment follows, nothing may stand behind the name.
-            let key = exact_regex(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
-            let (value, group) = exact_regex(value, rule.caseless)?;
+            let key = regexes.intern(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
+            let (value, group) = regexes.intern(value, rule.caseless)?;
             Some(Keyed { key, value, group })
         }
         None => None,
     };
-    Ok((Exact { text: regex, group, keyed, reach, length_max, assign_within, near: None }, in_text, in_key))
+    Ok((
+        Exact { text, at_hit: false, group, keyed, reach, length_max, assign_within, near: None },
+        in_text,
+        in_key,
+    ))
 }
 
 /// A rule whose name may stand in a sentence with the value.
-fn compile_near(rule: &Rule, prose: &Prose, key: &str, value: &str) -> Result<CompiledRule, String> {
+fn compile_near(
+    rule: &Rule,
+    prose: &Prose,
+    key: &str,
+    value: &str,
+    regexes: &mut Regexes,
+) -> Result<CompiledRule, String> {
     let longest = trigger::parse(value, rule.caseless)?.properties().maximum_len();
     let length_max = match (longest, rule.length_max) {
         (longest, Some(max)) => longest.map_or(max, |l| l.min(max)),
@@ -968,30 +1117,51 @@ fn compile_near(rule: &Rule, prose: &Prose, key: &str, value: &str) -> Result<Co
         _ => return Err("needs max_length".into()),
     };
     let triggers = Near::triggers(key, &prose.names)?;
-    let near = Near::new(rule, prose, key, length_max)?;
-    let (value, group) = exact_regex(value, rule.caseless)?;
-    let keyed = Some(Keyed { key: exact_regex("never used", true)?.0, value, group });
-    let text = exact_regex("never used", true)?.0;
-    let exact = Exact { text, group, keyed, reach: 0, length_max, assign_within: None, near: Some(near) };
+    let near = Near::new(rule, prose, key, length_max, regexes)?;
+    let (value, group) = regexes.intern(value, rule.caseless)?;
+    let keyed = Some(Keyed { key: near.key, value, group });
+    let (text, at_hit, near) = (near.words, false, Some(near));
+    let exact = Exact { text, at_hit, group, keyed, reach: 0, length_max, assign_within: None, near };
     Ok((exact, triggers.clone(), triggers))
 }
 
-/// Compiles for searching bytes with ASCII classes; returns the index of the group `secret` (0 without one).
-pub(crate) fn exact_regex(pattern: &str, caseless: bool) -> Result<(Regex, usize), String> {
-    let regex = Regex::builder()
+/// The trigger of a service is its whole name, so that the exact pattern begins behind it and is the same for all
+/// services with the same form of credential.
+fn compile_service(
+    rule: &Rule,
+    service: &str,
+    value: &str,
+    also_text: bool,
+    regexes: &mut Regexes,
+) -> Result<CompiledRule, String> {
+    let name = trigger::whole(service, true)?;
+    let name_min = trigger::parse(service, true)?.properties().minimum_len().unwrap_or(0);
+    if name_min < 3 || name.reach.is_none() {
+        return Err("the name of a service needs three characters and an upper bound".into());
+    }
+    let text = format!("(?i:(?:{NAME_JOINS}{CREDENTIAL})?)(?:{ASSIGN}|{ASSIGN_SPACED})(?P<secret>{value})");
+    let Some(length_max) = trigger::parse(&text, rule.caseless)?.properties().maximum_len() else {
+        return Err("the value of a service needs an upper bound".into());
+    };
+    let (text, group) = regexes.intern(&text, rule.caseless)?;
+    let key = regexes.intern(&format!(r#"{CREDENTIAL}["'\])\s]{{0,4}}$"#), true)?.0;
+    let (value, value_group) = regexes.intern(value, rule.caseless)?;
+    let keyed = Some(Keyed { key, value, group: value_group });
+    let in_text = if also_text { vec![name.clone()] } else { Vec::new() };
+    let exact =
+        Exact { text, at_hit: true, group, keyed, reach: 0, length_max, assign_within: None, near: None };
+    Ok((exact, in_text, vec![name]))
+}
+
+/// Compiles for searching bytes with ASCII classes.
+fn exact_regex(pattern: &str, caseless: bool) -> Result<Regex, String> {
+    Regex::builder()
         .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(4 << 20)))
         .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(caseless))
         .build(pattern)
         .map_err(|e| {
             e.syntax_error().map_or_else(|| format!("pattern is too large: {e}"), ToString::to_string)
-        })?;
-    let group = regex.group_info().to_index(regex_automata::PatternID::ZERO, "secret").unwrap_or_default();
-    if group > 3 {
-        return Err(
-            "the group `secret` must be one of the first three groups; make others non-capturing".into()
-        );
-    }
-    Ok((regex, group))
+        })
 }
 
 mod examples;

@@ -5,7 +5,7 @@
 //! the nearest value behind it is tried, and if there is none, the one before. A text that is nothing but such a value
 //! (the result of a look-up) is found too, with low confidence. Pure; the work for one word is bounded.
 
-use crate::engine::{Match, RuleIdx, TriggerIdx, exact_regex, left_is_free};
+use crate::engine::{LazyRegex, Match, Regexes, RuleIdx, TriggerIdx, left_is_free};
 use crate::rules::{Boundary, Prose, Rule};
 use crate::trigger::{self, Trigger};
 use crate::validate;
@@ -52,10 +52,12 @@ pub(crate) type Tried = ((usize, usize), Option<Match>);
 
 /// The word part of a rule whose name may stand in a sentence.
 pub(crate) struct Near {
-    words: Regex,
-    key: Regex,
+    /// What the word is found with: an index of the engine's patterns.
+    pub(crate) words: usize,
+    /// What it is found with in a JSON key.
+    pub(crate) key: usize,
     names: Vec<String>,
-    negative: Option<Regex>,
+    negative: Option<LazyRegex>,
     gap: usize,
     word_max: usize,
     value_max: usize,
@@ -64,7 +66,13 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    pub(crate) fn new(rule: &Rule, prose: &Prose, key: &str, value_max: usize) -> Result<Near, String> {
+    pub(crate) fn new(
+        rule: &Rule,
+        prose: &Prose,
+        key: &str,
+        value_max: usize,
+        regexes: &mut Regexes,
+    ) -> Result<Near, String> {
         let key = bytewise(key);
         let names = prose.names.join("|");
         let words = match names.as_str() {
@@ -72,12 +80,12 @@ impl Near {
             _ => format!(r#"(?:{key}){COMPOUND}|["_-](?:{names})""#),
         };
         let word_max = trigger::parse(&words, true)?.properties().maximum_len();
-        let negative = prose.negative.as_deref().map(|n| exact_regex(&bytewise(n), true)).transpose()?;
+        let negative = prose.negative.as_deref().map(|n| LazyRegex::new(&bytewise(n), true)).transpose()?;
         Ok(Near {
-            words: exact_regex(&words, true)?.0,
-            key: exact_regex(&format!("(?:{key}){COMPOUND}{KEY_SUFFIX}"), true)?.0,
+            words: regexes.intern(&words, true)?.0,
+            key: regexes.intern(&format!("(?:{key}){COMPOUND}{KEY_SUFFIX}"), true)?.0,
             names: prose.names.clone(),
-            negative: negative.map(|n| n.0),
+            negative,
             gap: prose.near,
             word_max: word_max.ok_or("a word needs an upper bound")?,
             value_max,
@@ -108,16 +116,15 @@ impl Near {
     }
 
     /// The word that a hit ending at `hit_end` lies in.
-    pub(crate) fn word(&self, cache: &mut Option<Cache>, text: &str, hit_end: usize) -> Option<Word> {
+    pub(crate) fn word(&self, words: &Regex, cache: &mut Cache, text: &str, hit_end: usize) -> Option<Word> {
         let hit_end = hit_end.min(text.len());
         let mut at = hit_end.saturating_sub(self.word_max);
         let to = text.len().min(hit_end + self.word_max + 1);
         if self.needs_digit && !self.has_digit_near(text, at, to) {
             return None;
         }
-        let cache = cache.get_or_insert_with(|| self.words.create_cache());
         while at < hit_end {
-            let found = self.words.search_with(cache, &Input::new(text).range(at..to))?;
+            let found = words.search_with(cache, &Input::new(text).range(at..to))?;
             if found.start() >= hit_end {
                 return None;
             }
@@ -136,7 +143,7 @@ impl Near {
     }
 
     /// True when a JSON member called `key` is named by this rule.
-    pub(crate) fn names_key(&self, cache: &mut Option<Cache>, key: &str) -> bool {
+    pub(crate) fn names_key(&self, names: &Regex, cache: &mut Cache, key: &str) -> bool {
         let (bytes, last) = (key.as_bytes(), |n: &String| key.len().checked_sub(n.len()));
         let named = |n: &String| {
             last(n).is_some_and(|at| {
@@ -147,15 +154,14 @@ impl Near {
         if self.names.iter().any(named) {
             return true;
         }
-        if self.negative.as_ref().is_some_and(|n| n.is_match(key)) {
+        if self.negative.as_ref().and_then(LazyRegex::get).is_some_and(|n| n.is_match(key)) {
             return false;
         }
         // Behind a quote or bracket of the key there is nothing more to it.
         let end = key.trim_end_matches(['"', '\'', ')', ']', ' ', ':']).len();
         let (key, mut at) = (&key[..end], 0);
-        let cache = cache.get_or_insert_with(|| self.key.create_cache());
         while at < key.len() {
-            match self.key.search_with(cache, &Input::new(key).range(at..)) {
+            match names.search_with(cache, &Input::new(key).range(at..)) {
                 Some(found) if begins_word(key, found.start()) => return true,
                 Some(found) => at = found.start() + 1,
                 None => return false,
@@ -225,7 +231,7 @@ impl Near {
     }
 
     fn vetoed(&self, text: &str, word: Word) -> bool {
-        let Some(negative) = &self.negative else { return false };
+        let Some(negative) = self.negative.as_ref().and_then(LazyRegex::get) else { return false };
         let from = word.0.saturating_sub(VETO_BYTES);
         let to = text.len().min(word.1 + VETO_BYTES);
         negative.is_match(Input::new(text).range(from..to))

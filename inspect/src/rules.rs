@@ -16,12 +16,26 @@ pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
 /// Longest exact match any rule may ask for, in bytes: bounds the work for one hit.
 pub(crate) const MATCH_LENGTH_MAX: usize = 16 << 10;
 
-const FILES: [(&str, &str); 21] = [
+const FILES: &[(&str, &str)] = &[
     ("ai", include_str!("../rules/ai.toml")),
+    ("ai-more", include_str!("../rules/ai-more.toml")),
+    ("build-more", include_str!("../rules/build-more.toml")),
     ("chat", include_str!("../rules/chat.toml")),
+    ("chat-more", include_str!("../rules/chat-more.toml")),
     ("cloud", include_str!("../rules/cloud.toml")),
+    ("cloud-more", include_str!("../rules/cloud-more.toml")),
     ("connection-strings", include_str!("../rules/connection-strings.toml")),
+    ("crm-services", include_str!("../rules/crm-services.toml")),
+    ("data-services", include_str!("../rules/data-services.toml")),
+    ("finance", include_str!("../rules/finance.toml")),
+    ("finance-services", include_str!("../rules/finance-services.toml")),
     ("generic", include_str!("../rules/generic.toml")),
+    ("hashes", include_str!("../rules/hashes.toml")),
+    ("identity-services", include_str!("../rules/identity-services.toml")),
+    ("infra-services", include_str!("../rules/infra-services.toml")),
+    ("mail-services", include_str!("../rules/mail-services.toml")),
+    ("network", include_str!("../rules/network.toml")),
+    ("other-more", include_str!("../rules/other-more.toml")),
     ("other-secrets", include_str!("../rules/other-secrets.toml")),
     ("payment", include_str!("../rules/payment.toml")),
     ("pii", include_str!("../rules/pii.toml")),
@@ -211,6 +225,13 @@ pub(crate) enum Form {
     },
     /// The whole of a short string that nothing names. Low confidence, so recorded and never removed.
     Alone(String),
+    /// By the name of a service in front of it, and a word for a credential unless the name stands alone.
+    Service {
+        service: String,
+        value: String,
+        /// Also `key = value` inside a text.
+        in_text: bool,
+    },
 }
 
 /// How a word names a value in running text.
@@ -262,6 +283,7 @@ struct RawRule {
     description: String,
     pattern: Option<String>,
     key: Option<String>,
+    service: Option<String>,
     value: Option<String>,
     in_text: Option<bool>,
     #[serde(default)]
@@ -319,7 +341,7 @@ fn high() -> Confidence {
 /// Reads the built-in rules. Mistakes are sentences naming file and rule.
 pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
     let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
-    for (family, text) in FILES {
+    for &(family, text) in FILES {
         read(&format!("{family}.toml"), family.into(), text, true, &mut rules, &mut mistakes);
     }
     if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
@@ -406,7 +428,9 @@ fn check_names(id: &str, kind: &str) -> Result<(), String> {
 
 /// The rule for values of `rule` that are a whole string: what `alone = true` adds.
 fn standing_alone(rule: &Rule) -> Option<Rule> {
-    let (Form::Pattern(value) | Form::Keyed { value, .. }) = &rule.form else { return None };
+    let (Form::Pattern(value) | Form::Keyed { value, .. } | Form::Service { value, .. }) = &rule.form else {
+        return None;
+    };
     Some(Rule {
         id: format!("{}-alone", rule.id),
         description: format!("{}, as a whole text without a name", rule.description),
@@ -431,14 +455,16 @@ fn check(
     source: serde_json::Value,
 ) -> Result<Rule, String> {
     check_names(&raw.id, &raw.kind)?;
-    let form = match (raw.pattern, raw.key, raw.value) {
-        (Some(pattern), None, None) => Form::Pattern(pattern),
-        (None, Some(key), Some(value)) => {
+    let in_text = raw.in_text.unwrap_or(true);
+    let form = match (raw.pattern, raw.key, raw.service, raw.value) {
+        (Some(pattern), None, None, None) => Form::Pattern(pattern),
+        (None, Some(key), None, Some(value)) => {
             let prose = Prose { near: raw.near, names: raw.names, negative: raw.negative };
             let prose = (raw.near > 0).then_some(prose);
-            Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true), prose }
+            Form::Keyed { key, value, in_text, prose }
         }
-        _ => return Err("needs either `pattern`, or `key` and `value`".into()),
+        (None, None, Some(service), Some(value)) => Form::Service { service, value, in_text },
+        _ => return Err("needs either `pattern`, or `value` with `key` or `service`".into()),
     };
     let mut triggers = Vec::new();
     if let Some(pattern) = raw.trigger {
@@ -452,8 +478,8 @@ fn check(
     triggers.extend(raw.shape.map(TriggerSource::Shape));
     if triggers.is_empty() {
         triggers.push(TriggerSource::Derived);
-    } else if matches!(form, Form::Keyed { .. }) {
-        return Err("the trigger of a `key` rule is always derived".into());
+    } else if matches!(form, Form::Keyed { .. } | Form::Service { .. }) {
+        return Err("the trigger of a `key` or `service` rule is always derived".into());
     }
     if raw.max_length.is_some_and(|n| n == 0 || n > MATCH_LENGTH_MAX) {
         return Err(format!("max_length must be 1..={MATCH_LENGTH_MAX}"));

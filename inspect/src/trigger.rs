@@ -215,6 +215,17 @@ fn texts(h: &Hir) -> Option<Texts> {
     }
 }
 
+/// Index of the capture group named `secret`.
+pub(crate) fn secret_group(h: &Hir) -> Option<usize> {
+    match h.kind() {
+        HirKind::Capture(c) if c.name.as_deref() == Some("secret") => Some(c.index as usize),
+        HirKind::Capture(c) => secret_group(&c.sub),
+        HirKind::Repetition(r) => secret_group(&r.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().find_map(secret_group),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => None,
+    }
+}
+
 /// Drops everything from the first wide gap (`[a-z_]{0,16}`) that has at least four bytes before it.
 fn cut_variable(h: &Hir) -> Hir {
     match h.kind() {

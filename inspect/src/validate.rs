@@ -14,6 +14,10 @@ mod ip;
 mod national;
 mod phone;
 mod secret;
+mod secret_checksum;
+mod secret_generic;
+mod secret_keys;
+mod secret_words;
 
 pub(crate) use secret::{entropy_bits, is_placeholder};
 
@@ -52,8 +56,22 @@ pub(crate) enum Validator {
     Jwt,
     /// Last six characters are the Base62 CRC-32 of what stands between the last `_` and them.
     Crc32Base62,
+    /// Last eight characters are the hexadecimal CRC-32 of the part before them.
+    Crc32Hex,
+    /// GitLab token; the routable kind ends with a Base36 CRC-32.
+    GitlabRoutable,
+    /// AWS key id: Base32 that holds an account number.
+    AwsKeyId,
+    /// PEM or OpenPGP armour: what is inside begins like a private key.
+    Pem,
+    /// A private member of a JSON Web Key.
+    JwkMember,
     /// A generic value: looks random, is no name, path, expression or hash-less word.
     Generic,
+    /// As `generic`, for names that mostly name other things.
+    GenericKey,
+    /// Value under the name of a service: no word, reference or part of something longer.
+    Token,
     /// Credentials of an HTTP `Basic` header: decodes to `user:password`.
     Basic,
     /// Value of a JSON member called password: no type name, variable, reference or sentence.
@@ -107,11 +125,18 @@ impl Validator {
             Validator::Phone => phone(text, start, end, 7..=15),
             Validator::PhoneNational => phone(text, start, end, 9..=12),
             Validator::Jwt => secret::jwt(span),
-            Validator::Crc32Base62 => secret::crc32_base62(span),
-            Validator::Generic => secret::generic(span),
+            Validator::Crc32Base62 => secret_checksum::crc32_base62(span),
+            Validator::Crc32Hex => secret_checksum::crc32_hex(span),
+            Validator::GitlabRoutable => secret_checksum::gitlab_routable(span),
+            Validator::AwsKeyId => secret_checksum::aws_key_id(span),
+            Validator::Pem => secret_keys::pem(span),
+            Validator::JwkMember => secret_keys::jwk_member(text, start, end),
+            Validator::Generic => secret_generic::generic(text, start, end),
+            Validator::GenericKey => secret_generic::generic_key(text, start, end),
+            Validator::Token => secret_generic::token(text, start, end),
             Validator::Basic => secret::basic(span),
-            Validator::PasswordField => secret::password_field(span),
-            Validator::Password => secret::password(span),
+            Validator::PasswordField => secret_generic::password_field(text, start, end),
+            Validator::Password => secret_generic::password(span),
             Validator::PhoneNamed => phone::judge_named(text, start, end),
             Validator::PhonePlus => phone::judge_plus(text, start, end),
             Validator::Digits => accept_if(enough_digits(span)),
@@ -120,6 +145,11 @@ impl Validator {
             Validator::ExtendedKey => accept_if(crypto::is_extended_key(span)),
             Validator::National(kind) => kind.judge(text, start, end),
         }
+    }
+
+    /// True when what stands under this name is not what the rule looks for, whatever it looks like.
+    pub(crate) fn refuses_name(self, name: &str) -> bool {
+        matches!(self, Validator::Generic | Validator::GenericKey) && secret_generic::is_harmless_name(name)
     }
 }
 

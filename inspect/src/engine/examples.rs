@@ -71,9 +71,11 @@ impl Engine {
 
     fn why_text(&self, rule: RuleIdx, text: &str, expected: bool) -> String {
         let (spec, exact) = (self.rule(rule), &self.exact[usize::from(rule.0)]);
-        let mut cache = exact.text.create_cache();
+        let Some(regex) = self.regexes[exact.text].get() else {
+            return "the pattern does not compile".into();
+        };
         let input = Input::new(text);
-        let Some((whole, span)) = find(&exact.text, exact.group, &mut cache, text, &input) else {
+        let Some((whole, span)) = find(regex, exact.group, &mut regex.create_cache(), text, &input) else {
             return format!("the pattern does not match{}", other_case(spec, text));
         };
         if !expected {
@@ -95,10 +97,14 @@ impl Engine {
         if !expected {
             return "name and value match and every check accepts them".into();
         }
-        if !keyed.key.is_match(key) {
+        let (Some(names), Some(regex)) = (self.regexes[keyed.key].get(), self.regexes[keyed.value].get())
+        else {
+            return "a pattern does not compile".into();
+        };
+        if !names.is_match(key) {
             return "the name does not match `key`, which must reach to its end".into();
         }
-        match find(&keyed.value, keyed.group, &mut keyed.value.create_cache(), value, &Input::new(value)) {
+        match find(regex, keyed.group, &mut regex.create_cache(), value, &Input::new(value)) {
             None => "the value does not match `value`".into(),
             Some((whole, _)) if whole != (0, value.len()) => {
                 format!("only bytes {}..{} of the value match `value`; all must", whole.0, whole.1)
@@ -112,7 +118,7 @@ impl Engine {
 /// Whether case is all that is wrong.
 fn other_case(rule: &Rule, text: &str) -> &'static str {
     let Form::Pattern(pattern) = &rule.form else { return "" };
-    let caseless = !rule.caseless && exact_regex(pattern, true).is_ok_and(|(r, _)| r.is_match(text));
+    let caseless = !rule.caseless && exact_regex(pattern, true).is_ok_and(|r| r.is_match(text));
     if caseless { "; it would with caseless = true" } else { "" }
 }
 

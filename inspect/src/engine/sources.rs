@@ -1,7 +1,7 @@
 //! Which rules an engine has: built-in ones, those of rule files in their place or beside them, those of the
 //! configuration, without the disabled ones; and what there is to say about each.
 
-use super::{EngineError, Sources, compile_rule};
+use super::{EngineError, Regexes, Sources, compile_rule};
 use crate::mask::masked;
 use crate::rules::{self, Form, Origin, Rule, TriggerSource};
 use serde::Serialize;
@@ -130,7 +130,7 @@ impl RuleInfo {
         }
         let (key, value) = named.unzip();
         let validator = rule.validator.map(|v| snake(&format!("{v:?}")));
-        let compiled = compile_rule(rule).ok();
+        let compiled = compile_rule(rule, &mut Regexes::default()).ok();
         let mut triggers: Vec<String> = compiled.iter().flat_map(|c| &c.1).map(|t| t.hs.clone()).collect();
         for t in compiled.iter().flat_map(|c| &c.2) {
             if !triggers.contains(&t.hs) {
@@ -235,7 +235,9 @@ fn words_of_validator(name: &str) -> Option<&'static str> {
         if let Some(words) = line.strip_prefix("/// ") {
             doc = if doc.is_empty() { words } else { doc };
         } else if let Some(variant) = line.strip_suffix(',') {
-            if snake(variant) == name {
+            // Of a variant that holds others, the name is one of theirs.
+            let (variant, held) = variant.split_once('(').map_or((variant, false), |(v, _)| (v, true));
+            if snake(variant) == name || held {
                 return Some(doc);
             }
             doc = "";

@@ -376,3 +376,12 @@ fn any_rules_may_be_disabled() {
         );
     }
 }
+
+/// Patterns are compiled when first needed; that all of them can be is known before.
+#[test]
+fn every_pattern_compiles() {
+    let engine = engine();
+    let broken: Vec<&str> =
+        engine.regexes.iter().filter(|r| r.get().is_none()).map(|r| r.pattern.as_str()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
