@@ -19,4 +19,4 @@ pub use engine::{
 };
 pub use hs::HsError;
 pub use overlap::resolve_overlaps;
-pub use rules::{Confidence, Rule};
+pub use rules::{Confidence, Place, Rule};

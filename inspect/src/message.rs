@@ -9,7 +9,7 @@
 //! Not looked at: what the protocol needs unchanged (`jsonrpc`, `id`, `method`, `requestState`, cursors, task ids,
 //! progress tokens, protocol versions).
 
-use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
+use crate::{Confidence, Context, Engine, Hit, Hits, Place, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 use std::ops::Range;
 use tidegate_core::config::{Actions, Mode};
 use tidegate_core::json::{self, Doc, JsonError, JsonLimits, Kind, Parser, TokIdx};
@@ -44,24 +44,58 @@ pub struct Plan {
     modes: Vec<Mode>,
     strongest: Mode,
     findings_max: usize,
+    /// For answers: what applies instead to one that lists tools.
+    tools: Option<Box<Plan>>,
 }
 
 impl Plan {
-    /// The plan that `actions` mean for the rules of `engine`. What rules of low confidence find is at most recorded; a
-    /// checksum that does not fit lowers a finding's confidence but not what is done about it.
+    /// The plan that `actions` mean for the rules of `engine`, wherever they look. What rules of low confidence find is
+    /// at most recorded; a checksum that does not fit lowers a finding's confidence but not what is done about it.
     pub fn new(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &Place::ALL)
+    }
+
+    /// For what clients send.
+    pub fn requests(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &[Place::Arguments])
+    }
+
+    /// For what servers send: an answer that lists tools is judged by the rules for tools, others by those for results.
+    pub fn answers(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        let tools = Plan::of_places(engine, actions, findings_max, &[Place::Tools]);
+        let results = Plan::of_places(engine, actions, findings_max, &[Place::Results]);
+        Plan { tools: Some(Box::new(tools)), ..results }
+    }
+
+    /// For texts from servers of which it is not known what they are.
+    pub fn server_texts(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &[Place::Results, Place::Tools])
+    }
+
+    fn of_places(engine: &Engine, actions: &Actions, findings_max: usize, places: &[Place]) -> Plan {
         let mode = |r: &crate::Rule| {
+            if !r.places.iter().any(|p| places.contains(p)) {
+                return Mode::Off;
+            }
             let mode = actions.mode(&r.kind);
             if r.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
         };
         let modes: Vec<Mode> = engine.rules().iter().map(mode).collect();
         let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
-        Plan { modes, strongest, findings_max }
+        Plan { modes, strongest, findings_max, tools: None }
     }
 
     /// Nothing is looked for.
     pub fn is_off(&self) -> bool {
-        self.strongest == Mode::Off
+        self.strongest == Mode::Off && self.tools.as_ref().is_none_or(|t| t.is_off())
+    }
+
+    /// The plan for this message: chosen once, when something has fired.
+    fn of(&self, doc: &Doc) -> &Plan {
+        match &self.tools {
+            Some(tools) if lists_tools(doc) => tools,
+            _ => self,
+        }
     }
 
     /// What is done about a finding.
@@ -231,6 +265,7 @@ impl Inspector {
         wire: &[u8],
         out: &mut Vec<u8>,
     ) -> Report {
+        let plan = plan.of(doc);
         let mut report = Report::default();
         if self.flood {
             if plan.strongest >= Mode::Redact {
@@ -286,7 +321,7 @@ impl Inspector {
                 Mode::Block => report.verdict = Verdict::Blocked,
                 Mode::Redact => {
                     out.push_str(&text[at..f.start]);
-                    out.push_str(&placeholder(kind));
+                    out.push_str(&replacement(kind, &text[f.start..f.end]));
                     at = f.end;
                     report.redactions += 1;
                     if report.verdict == Verdict::Pass {
@@ -309,6 +344,7 @@ impl Inspector {
         doc: &Doc,
         wire: &[u8],
     ) -> Vec<Found> {
+        let plan = plan.of(doc);
         self.start();
         while !self.scan_slice(engine, scratch, doc) {}
         self.find(engine, scratch, plan, doc);
@@ -653,6 +689,13 @@ pub fn find_in_text(
     found.into_iter().map(|f| f.finding).collect()
 }
 
+/// True for an answer with `result.tools`.
+fn lists_tools(doc: &Doc) -> bool {
+    let object = |i: &TokIdx| doc.tok(*i).kind == Kind::Object;
+    let result = (!doc.toks().is_empty()).then_some(0).filter(object).and_then(|root| doc.get(root, b"result"));
+    result.filter(object).and_then(|r| doc.get(r, b"tools")).is_some()
+}
+
 /// The key that names a token: its own member's, or for elements the array's.
 fn key_of(doc: &Doc, open: &[Open], i: TokIdx) -> Option<TokIdx> {
     let enclosing = open.last()?;
@@ -761,8 +804,9 @@ fn keyed(
     }
 }
 
-/// Leaves findings in document order without overlaps within a token. What is only recorded never hides what must be
-/// removed: of overlapping findings that must be, the union is, under the name of the best.
+/// Leaves findings in document order without overlaps within a token, but for data within what is aimed at a model.
+/// What is only recorded never hides what must be removed: of overlapping findings that must be, the union is, under the
+/// name of the best.
 fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<TextFinding>) {
     found.retain(|f| plan.mode_of(&f.finding) != Mode::Off);
     found.sort_by_key(|f| (f.tok, f.finding.start));
@@ -788,6 +832,9 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
         resolve_overlaps(engine, text);
         let strong: Vec<Range<usize>> = out[first..].iter().map(|f| f.finding.start..f.finding.end).collect();
         let hidden = |f: &TextFinding| {
+            if engine.rule(f.rule).is_manipulation() {
+                return false;
+            }
             let next = strong.partition_point(|s| s.end <= f.start);
             strong.get(next).is_some_and(|s| s.start < f.end)
         };
@@ -830,6 +877,13 @@ pub fn placeholder(kind: &str) -> String {
     format!("[REDACTED:{kind}]")
 }
 
+/// What stands in place of `text`, a finding of this type: a placeholder, or what is left without invisible characters
+/// (when these are escaped in a text of its own, a placeholder too).
+pub fn replacement(kind: &str, text: &str) -> String {
+    let left = (kind == "HIDDEN_TEXT").then(|| crate::validate::strip(text));
+    left.filter(|left| left.len() < text.len()).unwrap_or_else(|| placeholder(kind))
+}
+
 /// Writes `wire` to `out` with every finding replaced.
 fn splice(
     engine: &Engine,
@@ -850,8 +904,9 @@ fn splice(
         let mut spans = Spans::new(doc, wire, tok);
         for f in group {
             let kind = &engine.rule(f.finding.rule).kind;
-            let mut mark = placeholder(kind);
-            if t.kind == Kind::Key {
+            let value = text.get(f.finding.start..f.finding.end).unwrap_or_default();
+            let mut mark = replacement(kind, value);
+            if t.kind == Kind::Key && mark == placeholder(kind) {
                 // Two redacted keys of one object must not become one.
                 mark.insert_str(mark.len() - 1, &format!("#{}", report.redactions + 1));
             }
@@ -865,11 +920,10 @@ fn splice(
                     removed.push((text.to_owned(), f.finding.rule));
                 }
                 _ => {
-                    out.extend_from_slice(mark.as_bytes());
+                    json::escape_into(out, &mark);
                     now.push_str(text.get(text_at..f.finding.start).unwrap_or_default());
                     now.push_str(&mark);
                     text_at = f.finding.end;
-                    let value = text.get(f.finding.start..f.finding.end).unwrap_or_default();
                     removed.push((value.to_owned(), f.finding.rule));
                 }
             }

@@ -6,7 +6,8 @@
 use crate::digits::Shape;
 use crate::validate::Validator;
 use serde::Deserialize;
-use tidegate_core::config::CustomRule;
+use std::collections::BTreeMap;
+use tidegate_core::config::{CustomRule, RECORDED_TYPES};
 
 /// Longest exact match looked at for a custom rule without an upper bound of its own, in bytes.
 pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
@@ -14,15 +15,20 @@ pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
 /// Longest exact match any rule may ask for, in bytes: bounds the work for one hit.
 pub(crate) const MATCH_LENGTH_MAX: usize = 16 << 10;
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 16] = [
     ("ai", include_str!("../rules/ai.toml")),
     ("chat", include_str!("../rules/chat.toml")),
     ("cloud", include_str!("../rules/cloud.toml")),
     ("connection-strings", include_str!("../rules/connection-strings.toml")),
     ("generic", include_str!("../rules/generic.toml")),
+    ("hidden-text", include_str!("../rules/hidden-text.toml")),
+    ("injection", include_str!("../rules/injection.toml")),
+    ("injection-jailbreak", include_str!("../rules/injection-jailbreak.toml")),
+    ("injection-languages", include_str!("../rules/injection-languages.toml")),
     ("other-secrets", include_str!("../rules/other-secrets.toml")),
     ("payment", include_str!("../rules/payment.toml")),
     ("pii", include_str!("../rules/pii.toml")),
+    ("poisoning", include_str!("../rules/poisoning.toml")),
     ("private-keys", include_str!("../rules/private-keys.toml")),
     ("source-forges", include_str!("../rules/source-forges.toml")),
     ("tokens", include_str!("../rules/tokens.toml")),
@@ -56,6 +62,23 @@ pub(crate) enum Boundary {
     Base64,
 }
 
+/// A part of the traffic that a rule may be limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// What clients send.
+    Arguments,
+    /// What servers send, but for lists of tools.
+    Results,
+    /// A server's list of its tools: names, descriptions, schemas.
+    Tools,
+}
+
+impl Place {
+    /// All traffic.
+    pub const ALL: [Place; 3] = [Place::Arguments, Place::Results, Place::Tools];
+}
+
 /// One rule. The searching parts are private to the engine.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -69,6 +92,8 @@ pub struct Rule {
     pub family: &'static str,
     /// Confidence before validation.
     pub confidence: Confidence,
+    /// Where it is looked for.
+    pub places: Vec<Place>,
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
@@ -92,6 +117,11 @@ impl Rule {
     /// True for credentials, false for personal data and custom types.
     pub fn is_secret(&self) -> bool {
         self.kind == "SECRET"
+    }
+
+    /// True for text that is aimed at a model (instructions, invisible characters) instead of data to protect.
+    pub fn is_manipulation(&self) -> bool {
+        RECORDED_TYPES.contains(&self.kind.as_str())
     }
 }
 
@@ -123,6 +153,9 @@ pub(crate) enum TriggerSource {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
+    /// Pieces of patterns by name; `{{name}}` in a pattern or trigger stands for one.
+    #[serde(default)]
+    parts: BTreeMap<String, String>,
     #[serde(default)]
     trigger: Vec<RawTrigger>,
     #[serde(default)]
@@ -164,6 +197,8 @@ struct RawRule {
     numbers: bool,
     #[serde(default = "high")]
     confidence: Confidence,
+    #[serde(rename = "where", default = "everywhere")]
+    places: Vec<Place>,
     max_length: Option<usize>,
     #[serde(default)]
     examples: Vec<String>,
@@ -183,6 +218,19 @@ fn high() -> Confidence {
     Confidence::High
 }
 
+fn everywhere() -> Vec<Place> {
+    Place::ALL.to_vec()
+}
+
+/// Puts the parts of a file into a pattern of it. Parts do not contain parts.
+fn with_parts(pattern: String, parts: &BTreeMap<String, String>) -> Result<String, String> {
+    let whole = parts.iter().fold(pattern, |text, (name, part)| text.replace(&format!("{{{{{name}}}}}"), part));
+    match whole.find("{{") {
+        Some(at) => Err(format!("there is no part for `{}`", whole.get(at..).unwrap_or_default())),
+        None => Ok(whole),
+    }
+}
+
 /// Reads the built-in rules. Mistakes are sentences naming file and rule.
 pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
     let mut rules: Vec<Rule> = Vec::new();
@@ -193,7 +241,7 @@ pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
             Ok(file) => {
                 for raw in file.rule {
                     let id = raw.id.clone();
-                    match check(raw, family, &file.trigger) {
+                    match check(raw, family, &file.trigger, &file.parts) {
                         Ok(rule) if rules.iter().any(|r| r.id == rule.id) => {
                             mistakes.push(format!("{family}.toml: {id}: this id is used twice"));
                         }
@@ -207,15 +255,20 @@ pub(crate) fn builtin() -> Result<Vec<Rule>, Vec<String>> {
     if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
 }
 
-fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Rule, String> {
+fn check(
+    raw: RawRule,
+    family: &'static str,
+    shared: &[RawTrigger],
+    parts: &BTreeMap<String, String>,
+) -> Result<Rule, String> {
     let form = match (raw.pattern, raw.key, raw.value) {
-        (Some(pattern), None, None) => Form::Pattern(pattern),
+        (Some(pattern), None, None) => Form::Pattern(with_parts(pattern, parts)?),
         (None, Some(key), Some(value)) => Form::Keyed { key, value, in_text: raw.in_text.unwrap_or(true) },
         _ => return Err("needs either `pattern`, or `key` and `value`".into()),
     };
     let mut triggers = Vec::new();
     if let Some(pattern) = raw.trigger {
-        triggers.push(TriggerSource::Pattern { pattern, caseless: raw.caseless });
+        triggers.push(TriggerSource::Pattern { pattern: with_parts(pattern, parts)?, caseless: raw.caseless });
     }
     for name in raw.triggers {
         let t =
@@ -234,6 +287,9 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
     if raw.examples.is_empty() && raw.key_examples.is_empty() {
         return Err("has no example".into());
     }
+    if raw.places.is_empty() {
+        return Err("`where` is empty; delete the line to look everywhere".into());
+    }
     let unmark = |v: Vec<String>| v.into_iter().map(|s| s.replace('|', "")).collect();
     let unmark_pairs = |v: Vec<(String, String)>| {
         v.into_iter().map(|(k, v)| (k.replace('|', ""), v.replace('|', ""))).collect()
@@ -245,6 +301,7 @@ fn check(raw: RawRule, family: &'static str, shared: &[RawTrigger]) -> Result<Ru
         description: raw.description,
         family,
         confidence: raw.confidence,
+        places: raw.places,
         form,
         caseless: raw.caseless,
         triggers,
@@ -268,6 +325,7 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         description: "rule of this deployment".into(),
         family: "custom",
         confidence: Confidence::High,
+        places: everywhere(),
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],

@@ -7,10 +7,13 @@ use serde::Deserialize;
 use std::ops::RangeInclusive;
 
 mod card;
+mod hidden;
 mod iban;
 mod ip;
+mod mention;
 mod secret;
 
+pub(crate) use hidden::strip;
 pub(crate) use secret::{entropy_bits, is_placeholder};
 
 /// What a validator thinks of a match.
@@ -56,6 +59,14 @@ pub(crate) enum Validator {
     PasswordField,
     /// Password inside a URL or connection string: not a variable or a placeholder.
     Password,
+    /// Run of invisible characters: no emoji, no braille art.
+    Invisible,
+    /// Direction mark: not what right-to-left prose needs.
+    Direction,
+    /// Phrase of an instruction: not one that a sentence only quotes.
+    Instruction,
+    /// Phrase with digits for letters: has some.
+    Leet,
 }
 
 impl Validator {
@@ -86,8 +97,16 @@ impl Validator {
             Validator::Basic => secret::basic(span),
             Validator::PasswordField => secret::password_field(span),
             Validator::Password => secret::password(span),
+            Validator::Invisible => hidden::judge(text, start, end),
+            Validator::Direction => hidden::direction(text, start, end),
+            Validator::Instruction => mention::judge(text, start, end),
+            Validator::Leet => leet(span),
         }
     }
+}
+
+fn leet(span: &str) -> Verdict {
+    if span.bytes().any(|b| b.is_ascii_digit() || b == b'@') { Verdict::Accept } else { Verdict::Reject }
 }
 
 /// Byte before `start`.

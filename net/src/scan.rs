@@ -5,9 +5,9 @@ use crate::control::gateway;
 use serde_json::json;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use tidegate_core::config::{Actions, Mode};
+use tidegate_core::config::Mode;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Parser};
-use tidegate_inspect::message::{Found, Inspector, Plan, Verdict, find_in_text};
+use tidegate_inspect::message::{Found, Inspector, Plan, Verdict, find_in_text, replacement};
 use tidegate_inspect::{Confidence, Context, Engine, Scratch};
 
 /// Everything one run needs.
@@ -70,12 +70,11 @@ impl Scanner {
         let rules = &config.inspection;
         let engine = Engine::build(&rules.custom, &rules.disabled_rules)
             .map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let actions: &Actions = match args.direction {
-            ScanDirection::Request => &rules.actions.request,
-            ScanDirection::Response => &rules.actions.response,
-        };
         let scratch = engine.new_scratch().map_err(|e| vec![e.to_string()])?;
-        let plan = Plan::new(&engine, actions, usize::MAX);
+        let plan = match args.direction {
+            ScanDirection::Request => Plan::requests(&engine, &rules.actions.request, usize::MAX),
+            ScanDirection::Response => Plan::server_texts(&engine, &rules.actions.response, usize::MAX),
+        };
         let limits = JsonLimits::default();
         Ok(Scanner {
             engine,
@@ -207,7 +206,8 @@ impl Scanner {
             for f in found.iter().filter(|f| f.mode >= Mode::Redact) {
                 out.write_all(&bytes[at..f.start.max(at)])?;
                 let kind = &self.engine.rules()[usize::from(f.rule.0)].kind;
-                out.write_all(tidegate_inspect::message::placeholder(kind).as_bytes())?;
+                let value = String::from_utf8_lossy(&bytes[f.start.max(at)..f.end.max(at)]);
+                out.write_all(replacement(kind, &value).as_bytes())?;
                 at = f.end.max(at);
             }
             return out.write_all(&bytes[at..]);

@@ -212,8 +212,8 @@ fn build_server(
         tls,
         own_fields,
         forward: config.forward_headers.clone(),
-        request: Plan::new(engine, &config.inspection.request, limits.findings_max as usize),
-        response: Plan::new(engine, &config.inspection.response, limits.findings_max as usize),
+        request: Plan::requests(engine, &config.inspection.request, limits.findings_max as usize),
+        response: Plan::answers(engine, &config.inspection.response, limits.findings_max as usize),
         metrics: metrics.server(name),
         pool_key: hasher.finish(),
     })
