@@ -692,7 +692,8 @@ pub fn find_in_text(
 /// True for an answer with `result.tools`.
 fn lists_tools(doc: &Doc) -> bool {
     let object = |i: &TokIdx| doc.tok(*i).kind == Kind::Object;
-    let result = (!doc.toks().is_empty()).then_some(0).filter(object).and_then(|root| doc.get(root, b"result"));
+    let result =
+        (!doc.toks().is_empty()).then_some(0).filter(object).and_then(|root| doc.get(root, b"result"));
     result.filter(object).and_then(|r| doc.get(r, b"tools")).is_some()
 }
 

@@ -224,7 +224,8 @@ fn everywhere() -> Vec<Place> {
 
 /// Puts the parts of a file into a pattern of it. Parts do not contain parts.
 fn with_parts(pattern: String, parts: &BTreeMap<String, String>) -> Result<String, String> {
-    let whole = parts.iter().fold(pattern, |text, (name, part)| text.replace(&format!("{{{{{name}}}}}"), part));
+    let whole =
+        parts.iter().fold(pattern, |text, (name, part)| text.replace(&format!("{{{{{name}}}}}"), part));
     match whole.find("{{") {
         Some(at) => Err(format!("there is no part for `{}`", whole.get(at..).unwrap_or_default())),
         None => Ok(whole),
@@ -268,7 +269,8 @@ fn check(
     };
     let mut triggers = Vec::new();
     if let Some(pattern) = raw.trigger {
-        triggers.push(TriggerSource::Pattern { pattern: with_parts(pattern, parts)?, caseless: raw.caseless });
+        triggers
+            .push(TriggerSource::Pattern { pattern: with_parts(pattern, parts)?, caseless: raw.caseless });
     }
     for name in raw.triggers {
         let t =

@@ -17,12 +17,16 @@ const SEQUENCE_BYTES_MAX: usize = 4096;
 /// Judges a run of invisible characters: the flags of England, Scotland, Wales and the like are emoji, as is one repeated
 /// request for the coloured form.
 pub(super) fn judge(text: &str, start: usize, end: usize) -> Verdict {
-    let (Some(span), Some(before)) = (text.get(start..end), text.get(..start)) else { return Verdict::Reject };
+    let (Some(span), Some(before)) = (text.get(start..end), text.get(..start)) else {
+        return Verdict::Reject;
+    };
     // A match may begin within a run; the flag stands before all of it.
     let run_from = before.trim_end_matches(is_tag).len();
     let flag = before.get(..run_from).is_some_and(|b| b.ends_with('\u{1F3F4}'))
         && span.ends_with('\u{E007F}')
-        && text.get(run_from..end).is_some_and(|run| run.chars().all(is_tag) && run.chars().count() <= FLAG_TAGS_MAX);
+        && text
+            .get(run_from..end)
+            .is_some_and(|run| run.chars().all(is_tag) && run.chars().count() <= FLAG_TAGS_MAX);
     let repeated = span.chars().all(|c| matches!(c, '\u{FE0E}' | '\u{FE0F}')) && span.chars().count() <= 3;
     // Braille art is made of its other signs too.
     let art = span.starts_with('\u{2800}') && {

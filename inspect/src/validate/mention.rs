@@ -17,9 +17,33 @@ const PAIRS: [(&str, &str); 6] = [("'", "'"), ("\"", "\""), ("`", "`"), ("“", 
 
 /// What texts about injections call them.
 const NAMES: [&str; 27] = [
-    "example", "phrase", "quot", " says", "such as", " like ", "attack", "injection", "jailbreak", "documentation",
-    "detect", "classif", "mention", "transcript", "appear", "refuse", "training", "awareness", "flagged", "pattern",
-    "readme", "changelog", "release notes", "red-team", "test case", "benchmark", "payload",
+    "example",
+    "phrase",
+    "quot",
+    " says",
+    "such as",
+    " like ",
+    "attack",
+    "injection",
+    "jailbreak",
+    "documentation",
+    "detect",
+    "classif",
+    "mention",
+    "transcript",
+    "appear",
+    "refuse",
+    "training",
+    "awareness",
+    "flagged",
+    "pattern",
+    "readme",
+    "changelog",
+    "release notes",
+    "red-team",
+    "test case",
+    "benchmark",
+    "payload",
 ];
 
 pub(super) fn judge(text: &str, start: usize, end: usize) -> Verdict {
@@ -37,7 +61,8 @@ fn quotation(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     PAIRS.iter().find_map(|(open, close)| {
         let at = lead.rfind(open)?;
         let inner = lead.get(at + open.len()..)?;
-        let apostrophe = *open == "'" && text[..lead_from + at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        let apostrophe =
+            *open == "'" && text[..lead_from + at].ends_with(|c: char| c.is_ascii_alphanumeric());
         if inner.contains(['.', '\n', ':', ';']) || apostrophe {
             return None;
         }
