@@ -183,10 +183,18 @@ pub struct Actions {
     pub types: BTreeMap<String, Mode>,
 }
 
+/// Types that a mode for all types at most records: they are judgements about language, not formats, so that acting on
+/// them must be asked for by name.
+pub const RECORDED_TYPES: [&str; 3] = ["HIDDEN_TEXT", "PROMPT_INJECTION", "TOOL_POISONING"];
+
 impl Actions {
     /// The action for findings of type `t`.
     pub fn mode(&self, t: &str) -> Mode {
-        self.types.get(t).copied().unwrap_or(self.default)
+        match self.types.get(t) {
+            Some(mode) => *mode,
+            None if RECORDED_TYPES.contains(&t) => self.default.min(Mode::Detect),
+            None => self.default,
+        }
     }
 
     /// True when nothing is looked for.

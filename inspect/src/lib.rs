@@ -27,4 +27,4 @@ pub use engine::{
 pub use hs::HsError;
 pub use mask::masked;
 pub use overlap::resolve_overlaps;
-pub use rules::{Confidence, Origin, Rule, Severity};
+pub use rules::{Confidence, Origin, Place, Rule, Severity};

@@ -14,7 +14,7 @@ pub use tokens::{Opened, Tokens};
 
 use crate::decode::{Bounds, Joins, Trust, Views};
 use crate::replace;
-use crate::{Confidence, Context, Engine, Hit, Hits, RuleIdx, Scratch, TextFinding, resolve_overlaps};
+use crate::{Confidence, Context, Engine, Hit, Hits, Place, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 mod tokens;
 
 use std::ops::Range;
@@ -52,14 +52,38 @@ pub struct Plan {
     strongest: Mode,
     findings_max: usize,
     tokens: Tokens,
+    /// For answers: what applies instead to one that lists tools.
+    tools: Option<Box<Plan>>,
 }
 
 impl Plan {
-    /// The plan that `actions` mean for the rules of `engine`. What rules of low confidence find is at most recorded; a
-    /// checksum that does not fit lowers a finding's confidence but not what is done about it.
+    /// The plan that `actions` mean for the rules of `engine`, wherever they look. What rules of low confidence find is
+    /// at most recorded; a checksum that does not fit lowers a finding's confidence but not what is done about it.
     pub fn new(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &Place::ALL)
+    }
+
+    /// For what clients send.
+    pub fn requests(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &[Place::Arguments])
+    }
+
+    /// For what servers send: an answer that lists tools is judged by the rules for tools, others by those for results.
+    pub fn answers(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        let tools = Plan::of_places(engine, actions, findings_max, &[Place::Tools]);
+        let results = Plan::of_places(engine, actions, findings_max, &[Place::Results]);
+        Plan { tools: Some(Box::new(tools)), ..results }
+    }
+
+    /// For texts from servers of which it is not known what they are.
+    pub fn server_texts(engine: &Engine, actions: &Actions, findings_max: usize) -> Plan {
+        Plan::of_places(engine, actions, findings_max, &[Place::Results, Place::Tools])
+    }
+
+    fn of_places(engine: &Engine, actions: &Actions, findings_max: usize, places: &[Place]) -> Plan {
         let mode = |r: &crate::Rule| {
-            if r.opt_in && !actions.types.contains_key(&r.kind) {
+            let here = r.places.iter().any(|p| places.contains(p));
+            if !here || (r.opt_in && !actions.types.contains_key(&r.kind)) {
                 return Mode::Off;
             }
             let mode = actions.mode(&r.kind);
@@ -67,12 +91,13 @@ impl Plan {
         };
         let modes: Vec<Mode> = engine.rules().iter().map(mode).collect();
         let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
-        Plan { modes, strongest, findings_max, tokens: Tokens::default() }
+        Plan { modes, strongest, findings_max, tokens: Tokens::default(), tools: None }
     }
 
     /// The same with keys for what is hashed or becomes a token.
     pub fn with_tokens(self, tokens: Tokens) -> Plan {
-        Plan { tokens, ..self }
+        let tools = self.tools.map(|t| Box::new(t.with_tokens(tokens.clone())));
+        Plan { tokens, tools, ..self }
     }
 
     /// The same without the rules of these ids.
@@ -82,13 +107,22 @@ impl Plan {
                 *mode = Mode::Off;
             }
         }
+        self.tools = self.tools.map(|t| Box::new(t.without(engine, disabled)));
         self.strongest = self.modes.iter().copied().max().unwrap_or(Mode::Off);
         self
     }
 
     /// Nothing is looked for.
     pub fn is_off(&self) -> bool {
-        self.strongest == Mode::Off
+        self.strongest == Mode::Off && self.tools.as_ref().is_none_or(|t| t.is_off())
+    }
+
+    /// The plan for this message: chosen once, when something has fired.
+    fn of(&self, doc: &Doc) -> &Plan {
+        match &self.tools {
+            Some(tools) if lists_tools(doc) => tools,
+            _ => self,
+        }
     }
 
     /// What is done about a finding.
@@ -99,6 +133,11 @@ impl Plan {
     /// What stands in place of `value`, a finding that is replaced. Without keys, hashes and tokens are placeholders.
     pub fn replacement(&self, engine: &Engine, f: &TextFinding, value: &str) -> String {
         let kind = &engine.rule(f.rule).kind;
+        if kind == "HIDDEN_TEXT" {
+            // What is left without invisible characters, when these are what was found and not their escapes.
+            let left = crate::validate::strip(value);
+            return if left.len() < value.len() { left } else { placeholder(kind) };
+        }
         let Tokens { keys, scope, .. } = &self.tokens;
         let made = match self.mode_of(f) {
             Mode::Mask => Some(replace::mask(value)),
@@ -287,6 +326,7 @@ impl Inspector {
         wire: &[u8],
         out: &mut Vec<u8>,
     ) -> Report {
+        let plan = plan.of(doc);
         let mut report = Report::default();
         if self.flood {
             if plan.strongest.removes() {
@@ -365,6 +405,7 @@ impl Inspector {
         doc: &Doc,
         wire: &[u8],
     ) -> Vec<Found> {
+        let plan = plan.of(doc);
         self.start();
         while !self.scan_slice(engine, scratch, doc) {}
         self.find(engine, scratch, plan, doc);
@@ -787,6 +828,14 @@ pub fn find_in_text(
     found.into_iter().map(|f| f.finding).collect()
 }
 
+/// True for an answer with `result.tools`.
+fn lists_tools(doc: &Doc) -> bool {
+    let object = |i: &TokIdx| doc.tok(*i).kind == Kind::Object;
+    let result =
+        (!doc.toks().is_empty()).then_some(0).filter(object).and_then(|root| doc.get(root, b"result"));
+    result.filter(object).and_then(|r| doc.get(r, b"tools")).is_some()
+}
+
 /// The key that names a token: its own member's, or for elements the array's.
 fn key_of(doc: &Doc, open: &[Open], i: TokIdx) -> Option<TokIdx> {
     let enclosing = open.last()?;
@@ -929,8 +978,9 @@ fn says_nothing(key: &[u8]) -> bool {
         .any(|name| key.eq_ignore_ascii_case(name))
 }
 
-/// Leaves findings in document order without overlaps within a token. What is only recorded never hides what must be
-/// removed: of overlapping findings that must be, the union is, under the name of the best.
+/// Leaves findings in document order without overlaps within a token, but for data within what is aimed at a model.
+/// What is only recorded never hides what must be removed: of overlapping findings that must be, the union is, under the
+/// name of the best.
 fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<TextFinding>) {
     found.retain(|f| plan.mode_of(&f.finding) != Mode::Off);
     found.sort_by_key(|f| (f.tok, f.finding.start));
@@ -956,6 +1006,9 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
         resolve_overlaps(engine, text);
         let strong: Vec<Range<usize>> = out[first..].iter().map(|f| f.finding.start..f.finding.end).collect();
         let hidden = |f: &TextFinding| {
+            if engine.rule(f.rule).is_manipulation() {
+                return false;
+            }
             let next = strong.partition_point(|s| s.end <= f.start);
             strong.get(next).is_some_and(|s| s.start < f.end)
         };
@@ -1030,7 +1083,7 @@ fn splice(
             };
             let mut mark =
                 plan.map_or_else(|| placeholder(kind), |p| p.replacement(engine, &f.finding, value));
-            if t.kind == Kind::Key {
+            if t.kind == Kind::Key && mark.ends_with(']') {
                 // Two redacted keys of one object must not become one.
                 let number = format!("#{}", report.redactions + 1);
                 mark.insert_str(mark.len() - usize::from(mark.ends_with(']')), &number);

@@ -8,7 +8,8 @@ use crate::digits::Shape;
 use crate::validate::Validator;
 use serde::Deserialize;
 use std::borrow::Cow;
-use tidegate_core::config::{CustomRule, RuleFile};
+use std::collections::BTreeMap;
+use tidegate_core::config::{CustomRule, RECORDED_TYPES, RuleFile};
 
 /// Longest exact match looked at for a custom rule without an upper bound of its own, in bytes.
 pub(crate) const CUSTOM_LENGTH_MAX: usize = 4096;
@@ -50,6 +51,11 @@ const FILES: &[(&str, &str)] = &[
     ("pii-us", include_str!("../rules/pii-us.toml")),
     // Of equal findings the earlier rule counts: what is less particular comes last.
     ("pii-global", include_str!("../rules/pii-global.toml")),
+    ("hidden-text", include_str!("../rules/hidden-text.toml")),
+    ("injection", include_str!("../rules/injection.toml")),
+    ("injection-jailbreak", include_str!("../rules/injection-jailbreak.toml")),
+    ("injection-languages", include_str!("../rules/injection-languages.toml")),
+    ("poisoning", include_str!("../rules/poisoning.toml")),
     ("private-keys", include_str!("../rules/private-keys.toml")),
     ("source-forges", include_str!("../rules/source-forges.toml")),
     ("tokens", include_str!("../rules/tokens.toml")),
@@ -156,6 +162,23 @@ pub(crate) enum Boundary {
     Base64,
 }
 
+/// A part of the traffic that a rule may be limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// What clients send.
+    Arguments,
+    /// What servers send, but for lists of tools.
+    Results,
+    /// A server's list of its tools: names, descriptions, schemas.
+    Tools,
+}
+
+impl Place {
+    /// All traffic.
+    pub const ALL: [Place; 3] = [Place::Arguments, Place::Results, Place::Tools];
+}
+
 /// One rule. The searching parts are private to the engine.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -178,6 +201,8 @@ pub struct Rule {
     pub(crate) allow: Allow,
     /// Off unless the configuration names the type: too often something harmless.
     pub opt_in: bool,
+    /// Where it is looked for.
+    pub places: Vec<Place>,
     pub(crate) form: Form,
     pub(crate) caseless: bool,
     pub(crate) triggers: Vec<TriggerSource>,
@@ -206,6 +231,11 @@ impl Rule {
         let format = matches!(self.form, Form::Pattern(_)) && self.boundary != Boundary::None;
         let checked = matches!(self.validator, Some(Validator::Iban));
         self.confidence == Confidence::High && (checked || (format && self.is_secret()))
+    }
+
+    /// True for text that is aimed at a model (instructions, invisible characters) instead of data to protect.
+    pub fn is_manipulation(&self) -> bool {
+        RECORDED_TYPES.contains(&self.kind.as_str())
     }
 }
 
@@ -259,6 +289,9 @@ pub(crate) enum TriggerSource {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
+    /// Pieces of patterns by name; `{{name}}` in a pattern or trigger stands for one.
+    #[serde(default)]
+    parts: BTreeMap<String, String>,
     #[serde(default)]
     trigger: Vec<RawTrigger>,
     #[serde(default)]
@@ -319,6 +352,8 @@ struct RawRule {
     allow_line: Vec<String>,
     #[serde(default)]
     stopwords: Vec<String>,
+    #[serde(rename = "where", default = "everywhere")]
+    places: Vec<Place>,
     max_length: Option<usize>,
     #[serde(default)]
     examples: Vec<String>,
@@ -336,6 +371,20 @@ fn secret() -> String {
 
 fn high() -> Confidence {
     Confidence::High
+}
+
+fn everywhere() -> Vec<Place> {
+    Place::ALL.to_vec()
+}
+
+/// Puts the parts of a file into a pattern of it. Parts do not contain parts.
+fn with_parts(pattern: String, parts: &BTreeMap<String, String>) -> Result<String, String> {
+    let whole =
+        parts.iter().fold(pattern, |text, (name, part)| text.replace(&format!("{{{{{name}}}}}"), part));
+    match whole.find("{{") {
+        Some(at) => Err(format!("there is no part for `{}`", whole.get(at..).unwrap_or_default())),
+        None => Ok(whole),
+    }
 }
 
 /// Reads the built-in rules. Mistakes are sentences naming file and rule.
@@ -381,7 +430,7 @@ fn read(
         let taken = rules.iter().any(|r| r.id == id);
         let rule = table.try_into::<RawRule>().map_err(|e| e.message().trim().to_owned()).and_then(|raw| {
             let alone = raw.alone;
-            Ok((check(raw, family.clone(), &file.trigger, origin, source)?, alone))
+            Ok((check(raw, family.clone(), &file.trigger, &file.parts, origin, source)?, alone))
         });
         match rule {
             Ok(_) if taken => mistakes.push(format!("{place}: {name}: this id is used twice")),
@@ -451,13 +500,14 @@ fn check(
     raw: RawRule,
     family: Cow<'static, str>,
     shared: &[RawTrigger],
+    parts: &BTreeMap<String, String>,
     origin: Origin,
     source: serde_json::Value,
 ) -> Result<Rule, String> {
     check_names(&raw.id, &raw.kind)?;
     let in_text = raw.in_text.unwrap_or(true);
     let form = match (raw.pattern, raw.key, raw.service, raw.value) {
-        (Some(pattern), None, None, None) => Form::Pattern(pattern),
+        (Some(pattern), None, None, None) => Form::Pattern(with_parts(pattern, parts)?),
         (None, Some(key), None, Some(value)) => {
             let prose = Prose { near: raw.near, names: raw.names, negative: raw.negative };
             let prose = (raw.near > 0).then_some(prose);
@@ -468,7 +518,8 @@ fn check(
     };
     let mut triggers = Vec::new();
     if let Some(pattern) = raw.trigger {
-        triggers.push(TriggerSource::Pattern { pattern, caseless: raw.caseless });
+        triggers
+            .push(TriggerSource::Pattern { pattern: with_parts(pattern, parts)?, caseless: raw.caseless });
     }
     for name in raw.triggers {
         let t =
@@ -493,6 +544,9 @@ fn check(
         line: &raw.allow_line,
         stopwords: &raw.stopwords,
     })?;
+    if raw.places.is_empty() {
+        return Err("`where` is empty; delete the line to look everywhere".into());
+    }
     let unmark = |v: Vec<String>| v.into_iter().map(|s| s.replace('|', "")).collect();
     let unmark_pairs = |v: Vec<(String, String)>| {
         v.into_iter().map(|(k, v)| (k.replace('|', ""), v.replace('|', ""))).collect()
@@ -509,6 +563,7 @@ fn check(
         family,
         confidence: raw.confidence,
         opt_in: raw.opt_in,
+        places: raw.places,
         form,
         caseless: raw.caseless,
         triggers,
@@ -537,6 +592,7 @@ pub(crate) fn custom(rule: &CustomRule) -> Rule {
         source: serde_json::json!({ "pattern": rule.pattern }),
         allow: Allow::default(),
         opt_in: false,
+        places: everywhere(),
         form: Form::Pattern(rule.pattern.clone()),
         caseless: false,
         triggers: vec![TriggerSource::Derived],

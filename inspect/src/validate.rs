@@ -9,8 +9,10 @@ use std::ops::RangeInclusive;
 mod card;
 mod checksum;
 mod crypto;
+mod hidden;
 mod iban;
 mod ip;
+mod mention;
 mod national;
 mod phone;
 mod secret;
@@ -19,6 +21,7 @@ mod secret_generic;
 mod secret_keys;
 mod secret_words;
 
+pub(crate) use hidden::strip;
 pub(crate) use secret::{entropy_bits, is_placeholder};
 
 /// What a validator thinks of a match.
@@ -78,6 +81,14 @@ pub(crate) enum Validator {
     PasswordField,
     /// Password inside a URL or connection string: not a variable or a placeholder.
     Password,
+    /// Run of invisible characters: no emoji, no braille art.
+    Invisible,
+    /// Direction mark: not what right-to-left prose needs.
+    Direction,
+    /// Phrase of an instruction: not one that a sentence only quotes.
+    Instruction,
+    /// Phrase with digits for letters: has some.
+    Leet,
     /// Telephone number behind a word that names it: of this country, or of local length.
     PhoneNamed,
     /// Telephone number with a country code, whose length fits that country.
@@ -135,6 +146,10 @@ impl Validator {
             Validator::GenericKey => secret_generic::generic_key(text, start, end),
             Validator::Token => secret_generic::token(text, start, end),
             Validator::Basic => secret::basic(span),
+            Validator::Invisible => hidden::judge(text, start, end),
+            Validator::Direction => hidden::direction(text, start, end),
+            Validator::Instruction => mention::judge(text, start, end),
+            Validator::Leet => leet(span),
             Validator::PasswordField => secret_generic::password_field(text, start, end),
             Validator::Password => secret_generic::password(span),
             Validator::PhoneNamed => phone::judge_named(text, start, end),
@@ -164,6 +179,10 @@ fn enough_digits(span: &str) -> bool {
     let first = span.bytes().find(u8::is_ascii_digit);
     let same = span.bytes().filter(u8::is_ascii_digit).all(|b| Some(b) == first);
     digits >= 5 && digits * 3 >= all && !same
+}
+
+fn leet(span: &str) -> Verdict {
+    if span.bytes().any(|b| b.is_ascii_digit() || b == b'@') { Verdict::Accept } else { Verdict::Reject }
 }
 
 /// Byte before `start`.

@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use tidegate_core::config::Actions;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Kind, Parser};
 use tidegate_inspect::message::{Found, Inspector, Plan, Tokens, Verdict, find_in_text};
 use tidegate_inspect::{Context, Engine, Scratch, Sources, TextFinding};
@@ -192,14 +191,14 @@ impl Scanner {
         let rules = &config.inspection;
         let engine = Engine::from_sources(&Sources::of(rules))
             .map_err(|e| rule_mistakes(&e).map(|m| m.to_string()).collect::<Vec<_>>())?;
-        let actions: &Actions = match args.direction {
-            ScanDirection::Request => &rules.actions.request,
-            ScanDirection::Response => &rules.actions.response,
-        };
         let scratch = engine.new_scratch().map_err(|e| vec![e.to_string()])?;
         let scope = Arc::from(&b"deployment"[..]);
         let tokens = Tokens { keys: crate::snapshot::keys(rules), scope, opens: Arc::default() };
-        let plan = Plan::new(&engine, actions, usize::MAX).with_tokens(tokens);
+        let plan = match args.direction {
+            ScanDirection::Request => Plan::requests(&engine, &rules.actions.request, usize::MAX),
+            ScanDirection::Response => Plan::server_texts(&engine, &rules.actions.response, usize::MAX),
+        };
+        let plan = plan.with_tokens(tokens);
         let limits = JsonLimits::default();
         Ok(Scanner {
             engine,

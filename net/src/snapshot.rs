@@ -59,11 +59,12 @@ impl Plans {
         findings_max: u64,
         tokens: &Tokens,
     ) -> Plans {
-        let plan = |actions| {
-            let plan = Plan::new(engine, actions, findings_max as usize);
-            plan.without(engine, disabled).with_tokens(tokens.clone())
-        };
-        Plans { request: plan(&actions.request), response: plan(&actions.response) }
+        let finish = |plan: Plan| plan.without(engine, disabled).with_tokens(tokens.clone());
+        let max = findings_max as usize;
+        Plans {
+            request: finish(Plan::requests(engine, &actions.request, max)),
+            response: finish(Plan::answers(engine, &actions.response, max)),
+        }
     }
 }
 
