@@ -475,8 +475,10 @@ impl Inspector {
             self.text.clear();
             engine.confirm_all(scratch, views.str(view), &self.local, &Context::default(), &mut self.text);
             for f in &self.text {
-                let sure = engine.rule(f.rule).is_unmistakable();
-                if view.trust == Trust::Joined && !sure {
+                let rule = engine.rule(f.rule);
+                let sure = rule.is_unmistakable();
+                // An invisible character that is written out is visible.
+                if (view.trust == Trust::Joined && !sure) || rule.kind == "HIDDEN_TEXT" {
                     continue;
                 }
                 for origin in views.origins(view, f.start, f.end) {
