@@ -11,7 +11,7 @@
 //! tried twice for one rule.
 
 use crate::digits::{self, SHAPES};
-use crate::hs::{self, Database, Expression, HsError, HsScratch};
+use crate::hs::{self, Database, DatabaseCache, Expression, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
 use crate::prose::{self, Alone, Near};
 use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Prose, Rule, TriggerSource};
@@ -124,13 +124,15 @@ pub struct Sources<'a> {
     pub files: &'a [RuleFile],
     /// Ids of rules that are left out.
     pub disabled: &'a [String],
+    /// Where compiled triggers are kept between runs.
+    pub cache: Option<&'a dyn DatabaseCache>,
 }
 
 impl<'a> Sources<'a> {
     /// Those of a configuration.
     pub fn of(config: &'a InspectionConfig) -> Sources<'a> {
         let InspectionConfig { custom, rule_files, disabled_rules, .. } = config;
-        Sources { builtin: true, custom, files: rule_files, disabled: disabled_rules }
+        Sources { builtin: true, custom, files: rule_files, disabled: disabled_rules, cache: None }
     }
 }
 
@@ -332,7 +334,7 @@ impl Engine {
     /// Built-in rules without the `disabled` ones, plus `custom` ones, whose examples are checked. Reports all
     /// mistakes at once.
     pub fn build(custom: &[CustomRule], disabled: &[String]) -> Result<Engine, Vec<EngineError>> {
-        Engine::from_sources(&Sources { builtin: true, custom, files: &[], disabled })
+        Engine::from_sources(&Sources { builtin: true, custom, files: &[], disabled, cache: None })
     }
 
     /// Everything that `sources` name; the examples of the operator's rules are checked. Reports all mistakes at once.
@@ -372,7 +374,7 @@ impl Engine {
         });
         loop {
             let mut refused = Vec::new();
-            if let Some(mut engine) = compile(rules.clone(), &mut refused) {
+            if let Some(mut engine) = compile(rules.clone(), sources.cache, &mut refused) {
                 engine.disabled = left_out;
                 return (Some(engine), errors);
             }
@@ -918,7 +920,11 @@ fn name_at(text: &str, from: usize, to: usize) -> &str {
     text.get(from - before..to).unwrap_or_default()
 }
 
-fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
+fn compile(
+    rules: Vec<Rule>,
+    cache: Option<&dyn DatabaseCache>,
+    errors: &mut Vec<EngineError>,
+) -> Option<Engine> {
     let mut triggers: Vec<Trigger> = Vec::new();
     let mut text_rules: Vec<Vec<RuleIdx>> = Vec::new();
     let mut key_rules: Vec<Vec<RuleIdx>> = Vec::new();
@@ -990,7 +996,7 @@ fn compile(rules: Vec<Rule>, errors: &mut Vec<EngineError>) -> Option<Engine> {
         .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
         .collect();
     // Hyperscan compiles no empty set.
-    let database = (!expressions.is_empty()).then(|| Database::compile(&expressions)).transpose();
+    let database = (!expressions.is_empty()).then(|| Database::cached(&expressions, cache)).transpose();
     match database {
         Ok(database) => Some(Engine {
             rules,

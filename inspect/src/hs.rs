@@ -66,6 +66,19 @@ unsafe extern "C" {
         context: *mut c_void,
     ) -> c_int;
     fn hs_valid_platform() -> c_int;
+    fn hs_version() -> *const c_char;
+    fn hs_serialize_database(db: *const RawDatabase, bytes: *mut *mut c_char, length: *mut usize) -> c_int;
+    fn hs_deserialize_database(bytes: *const c_char, length: usize, db: *mut *mut RawDatabase) -> c_int;
+    fn free(bytes: *mut c_void);
+}
+
+/// Keeps compiled databases between runs of the program. It must give back only what it was given under the same key:
+/// a database is used as it is, with no more than Hyperscan's own checksum.
+pub trait DatabaseCache: std::fmt::Debug + Sync {
+    /// What was stored under `key`, 64 hexadecimal digits.
+    fn load(&self, key: &str) -> Option<Vec<u8>>;
+    /// Keeps `bytes`, or does not.
+    fn store(&self, key: &str, bytes: &[u8]);
 }
 
 /// Why Hyperscan refused.
@@ -152,6 +165,48 @@ impl Database {
         Err(take_compile_error(error, code))
     }
 
+    /// As [`Database::compile`], or out of `cache`, which takes milliseconds.
+    pub fn cached(
+        expressions: &[Expression<'_>],
+        cache: Option<&dyn DatabaseCache>,
+    ) -> Result<Database, HsError> {
+        let Some(cache) = cache else { return Database::compile(expressions) };
+        let key = key(expressions);
+        let kept = cache.load(&key).and_then(|bytes| Database::deserialize(&bytes));
+        // One of another kind of CPU only shows when it is to be used.
+        if let Some(db) = kept.filter(|db| HsScratch::for_database(db).is_ok()) {
+            return Ok(db);
+        }
+        let db = Database::compile(expressions)?;
+        if let Some(bytes) = db.serialize() {
+            cache.store(&key, &bytes);
+        }
+        Ok(db)
+    }
+
+    fn serialize(&self) -> Option<Vec<u8>> {
+        let (mut bytes, mut length) = (ptr::null_mut(), 0);
+        // SAFETY: `raw` is live, both out-pointers are valid; on success `bytes` has `length` bytes from malloc, the
+        // library's allocator when none is set, which are copied and freed once.
+        unsafe {
+            if hs_serialize_database(self.raw.as_ptr(), &raw mut bytes, &raw mut length) != SUCCESS {
+                return None;
+            }
+            let out = std::slice::from_raw_parts(bytes.cast::<u8>(), length).to_vec();
+            free(bytes.cast());
+            Some(out)
+        }
+    }
+
+    /// None for what another version or platform wrote, and for damaged bytes.
+    fn deserialize(bytes: &[u8]) -> Option<Database> {
+        let mut db = ptr::null_mut();
+        // SAFETY: `bytes` is readable for its length; the library checks version, platform and a CRC-32 of the content,
+        // and that the content is what `serialize` made is the contract of `DatabaseCache`.
+        let code = unsafe { hs_deserialize_database(bytes.as_ptr().cast(), bytes.len(), &raw mut db) };
+        NonNull::new(db).filter(|_| code == SUCCESS).map(|raw| Database { raw })
+    }
+
     /// Size of the compiled form in bytes.
     pub fn size_bytes(&self) -> usize {
         let mut size = 0;
@@ -172,6 +227,20 @@ impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Database({} bytes)", self.size_bytes())
     }
+}
+
+/// Says what a database is compiled from.
+fn key(expressions: &[Expression<'_>]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    // SAFETY: returns a pointer to a static, NUL-terminated string.
+    context.update(unsafe { CStr::from_ptr(hs_version()) }.to_bytes());
+    for e in expressions {
+        context.update(&(e.pattern.len() as u64).to_le_bytes());
+        context.update(e.pattern.as_bytes());
+        context.update(&e.flags.to_le_bytes());
+        context.update(&e.id.to_le_bytes());
+    }
+    context.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn take_compile_error(error: *mut RawCompileError, code: c_int) -> HsError {
@@ -343,6 +412,39 @@ mod tests {
         });
         assert_eq!(flow, Ok(ControlFlow::Continue(())));
         assert_eq!(n, 2);
+    }
+
+    #[derive(Debug, Default)]
+    struct Memory(std::sync::Mutex<std::collections::HashMap<String, Vec<u8>>>);
+
+    impl DatabaseCache for Memory {
+        fn load(&self, key: &str) -> Option<Vec<u8>> {
+            self.0.lock().unwrap().get(key).cloned()
+        }
+        fn store(&self, key: &str, bytes: &[u8]) {
+            self.0.lock().unwrap().insert(key.to_owned(), bytes.to_vec());
+        }
+    }
+
+    #[test]
+    fn a_kept_database_finds_the_same_and_a_damaged_one_is_made_anew() {
+        let cache = Memory::default();
+        let expressions = |pattern| [Expression { pattern, flags: 0, id: 7 }];
+        let cached = |pattern| Database::cached(&expressions(pattern), Some(&cache)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(ends(&cached("ab"), "xabab"), [(7, 3), (7, 5)]);
+            assert_eq!(ends(&cached("ba"), "xabab"), [(7, 4)]);
+            assert_eq!(cache.0.lock().unwrap().len(), 2, "each once");
+        }
+        for bytes in cache.0.lock().unwrap().values_mut() {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        assert_eq!(ends(&cached("ab"), "xabab"), [(7, 3), (7, 5)]);
+        for bytes in cache.0.lock().unwrap().values_mut() {
+            bytes.truncate(10);
+        }
+        assert_eq!(ends(&cached("ba"), "xabab"), [(7, 4)]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn whole_file(file: &Table, notes: &mut Vec<Note>) {
 fn drop_refused(done: &mut Vec<(String, String)>, notes: &mut Vec<Note>) {
     let text: String = done.iter().map(|(_, text)| text.as_str()).collect();
     let files = [RuleFile { path: "import".into(), text }];
-    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[] };
+    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[], cache: None };
     let (_, errors) = Engine::assemble(&sources);
     for error in errors.iter().map(ToString::to_string) {
         let refused = done.iter().position(|(id, _)| error.contains(&format!("rule `{id}`:")));

@@ -24,7 +24,7 @@ pub use engine::{
     Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
     RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,
 };
-pub use hs::HsError;
+pub use hs::{DatabaseCache, HsError};
 pub use mask::masked;
 pub use overlap::resolve_overlaps;
 pub use rules::{Confidence, Origin, Place, Rule, Severity};

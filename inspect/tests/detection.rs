@@ -84,7 +84,8 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn detection_is_documented() {
-    let (rules, errors) = RuleInfo::all(&Sources { builtin: true, custom: &[], files: &[], disabled: &[] });
+    let (rules, errors) =
+        RuleInfo::all(&Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None });
     assert_eq!(errors, []);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DETECTION.md");
     let made = document(&rules);

@@ -5,6 +5,7 @@ pub mod byte_ring;
 pub mod cli;
 mod conn;
 pub mod control;
+mod database_cache;
 mod exchange;
 mod judge;
 pub mod logging;

@@ -6,6 +6,7 @@ mod inputs;
 
 use crate::cli::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Scan, ScanDirection, ScanFormat, ScanInput};
 use crate::control::gateway;
+use crate::database_cache;
 use crate::progress::Progress;
 use crate::report::{Finding, Report, Source, Tally};
 use crate::snapshot::rule_mistakes;
@@ -189,7 +190,7 @@ impl Scanner {
         let (config, _) = gateway::load(args.config.as_deref())
             .map_err(|m| m.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let rules = &config.inspection;
-        let engine = Engine::from_sources(&Sources::of(rules))
+        let engine = Engine::from_sources(&Sources { cache: database_cache::shared(), ..Sources::of(rules) })
             .map_err(|e| rule_mistakes(&e).map(|m| m.to_string()).collect::<Vec<_>>())?;
         let scratch = engine.new_scratch().map_err(|e| vec![e.to_string()])?;
         let scope = Arc::from(&b"deployment"[..]);

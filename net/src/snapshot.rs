@@ -1,6 +1,7 @@
 //! Everything a request is judged by, immutable, built whole by the control plane and published by generation. A worker
 //! compares one atomic for each request and takes the new one when it has changed; a request keeps the one it began with.
 
+use crate::database_cache;
 use crate::metrics::{Metrics, ServerMetrics};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
@@ -140,7 +141,10 @@ impl Snapshot {
         let engine = match engine {
             Some(engine) => engine,
             None => {
-                let (engine, mistakes) = Engine::what_is_right(&Sources::of(&config.inspection));
+                let (engine, mistakes) = Engine::what_is_right(&Sources {
+                    cache: database_cache::shared(),
+                    ..Sources::of(&config.inspection)
+                });
                 errors.extend(rule_mistakes(&mistakes));
                 // Without all rules it is good for finding more mistakes only.
                 let Some(engine) = engine else { return Err(errors) };

@@ -250,7 +250,8 @@ fn words_of_validator(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const BUILTIN: Sources<'static> = Sources { builtin: true, custom: &[], files: &[], disabled: &[] };
+    const BUILTIN: Sources<'static> =
+        Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None };
 
     #[test]
     fn there_is_something_to_say_about_every_rule() {

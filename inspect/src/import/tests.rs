@@ -8,7 +8,7 @@ fn import(text: &str) -> Import {
 /// What the imported rules find in `text`, as rule id and value.
 fn found(toml: &str, text: &str, key: Option<&str>) -> Vec<(String, String)> {
     let files = [RuleFile { path: "t.toml".into(), text: toml.into() }];
-    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[] };
+    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[], cache: None };
     let engine = Engine::from_sources(&sources).unwrap_or_else(|e| panic!("{e:?}\n{toml}"));
     let ctx = Context { key, ..Context::default() };
     let found = engine.scan_text(&mut engine.new_scratch().expect("memory"), text, &ctx);

@@ -9,7 +9,7 @@ pub(super) fn run(args: &RulesImport) -> Result<u8, Vec<String>> {
     let shown = args.file.display();
     let text =
         std::fs::read_to_string(&args.file).map_err(|e| vec![format!("{shown}: cannot be read: {e}")])?;
-    let builtin = Sources { builtin: true, custom: &[], files: &[], disabled: &[] };
+    let builtin = Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None };
     let known: Vec<String> = match args.replace {
         true => Vec::new(),
         false => RuleInfo::all(&builtin).0.into_iter().map(|r| r.id).collect(),

@@ -24,7 +24,7 @@ pub(super) fn run(args: &RulesTest) -> Result<u8, Vec<String>> {
     }
     let builtin = args.files.is_empty() && args.config.is_none();
     let (engine, errors) =
-        Engine::assemble(&Sources { builtin, custom: &custom, files: &files, disabled: &[] });
+        Engine::assemble(&Sources { builtin, custom: &custom, files: &files, disabled: &[], cache: None });
     mistakes.extend(sentences(&errors));
     let mut tested = Vec::new();
     if let Some(engine) = &engine {
