@@ -23,15 +23,14 @@ const GAP: usize = 4;
 pub struct Bounds {
     /// Encodings within encodings that are followed: Base64 of Base64 of a percent-encoded text needs three.
     pub depth_max: usize,
-    /// Largest inflated text, and the sum of all in a document, in bytes.
+    /// Largest inflated text, and the sum of all in a document, in bytes. Everything else that is derived is shorter
+    /// than what it comes from.
     pub inflated_bytes_max: usize,
-    /// Most views of one document.
-    pub views_max: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { depth_max: 3, inflated_bytes_max: 1 << 20, views_max: 8192 }
+        Bounds { depth_max: 3, inflated_bytes_max: 1 << 20 }
     }
 }
 
@@ -102,11 +101,6 @@ impl Views {
             if view.trust == Trust::Decoded {
                 chars::in_view(self, &view);
                 runs::in_view(self, &view, bounds);
-            }
-            if self.views.len() > bounds.views_max {
-                self.beyond = true;
-                self.views.truncate(bounds.views_max);
-                break;
             }
             i += 1;
         }

@@ -12,7 +12,7 @@
 pub use crate::replace::placeholder;
 pub use tokens::{Opened, Tokens};
 
-use crate::decode::{Bounds, Joins, Trust, Views};
+use crate::decode::{Bounds, Joins, Origin, Trust, Views};
 use crate::replace;
 use crate::{Confidence, Context, Engine, Hit, Hits, Place, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 mod tokens;
@@ -426,8 +426,8 @@ impl Inspector {
         let views = std::mem::take(&mut self.views);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        self.find_in(engine, scratch, doc, &hits, 0, &mut found);
-        self.find_decoded(engine, scratch, doc, &views, 0, &mut found);
+        let nested = self.find_in(engine, scratch, doc, &hits, 0, &mut found);
+        self.find_decoded(engine, scratch, doc, &views, &nested, 0, &mut found);
         resolve(engine, plan, &mut found, &mut self.text);
         self.found = found;
         self.views = views;
@@ -441,13 +441,16 @@ impl Inspector {
         if calls || !self.protocol { Joins::All } else { Joins::Blocks }
     }
 
-    /// Finds in the views of `doc`, which are scanned here, and adds what that means for its strings.
+    /// Finds in the views of `doc`, which are scanned here, and adds what that means for its strings. `nested`: strings
+    /// that are JSON, whose own strings have views of their own.
+    #[allow(clippy::too_many_arguments)]
     fn find_decoded(
         &mut self,
         engine: &Engine,
         scratch: &mut Scratch,
         doc: &Doc,
         views: &Views,
+        nested: &[TokIdx],
         depth: usize,
         out: &mut Vec<InTok>,
     ) {
@@ -481,7 +484,16 @@ impl Inspector {
                 if (view.trust == Trust::Joined && !sure) || rule.kind == "HIDDEN_TEXT" {
                     continue;
                 }
-                for origin in views.origins(view, f.start, f.end) {
+                let origins = views.origins(view, f.start, f.end);
+                let known = |o: &Origin| {
+                    out.iter().any(|k| k.tok == o.tok && k.finding.start < o.end && o.start < k.finding.end)
+                };
+                // What is whole in one piece does not go on in the next.
+                let whole = view.trust == Trust::Joined && origins.iter().any(known);
+                if whole || origins.iter().any(|o| nested.binary_search(&o.tok).is_ok()) {
+                    continue;
+                }
+                for origin in origins {
                     let fixed = untouchable_toks.get_or_insert_with(|| {
                         if self.protocol && depth == 0 { untouchable(doc) } else { Vec::new() }
                     });
@@ -495,7 +507,7 @@ impl Inspector {
         self.slice_hits = hits;
     }
 
-    /// One walk over the tokens beside the hits, keeping the enclosing containers.
+    /// One walk over the tokens beside the hits, keeping the enclosing containers. Returns the strings that are JSON.
     fn find_in(
         &mut self,
         engine: &Engine,
@@ -504,7 +516,8 @@ impl Inspector {
         hits: &[Hit],
         depth: usize,
         out: &mut Vec<InTok>,
-    ) {
+    ) -> Vec<TokIdx> {
+        let mut json = Vec::new();
         let mut open = std::mem::take(&mut self.open);
         open.clear();
         let mut rest = hits;
@@ -550,6 +563,9 @@ impl Inspector {
                     // JSON in a string is judged by its own strings; the text around these is only syntax.
                     let nested =
                         t.escaped && may_nest(doc, t) && self.nested(engine, scratch, doc, i, depth, out);
+                    if nested {
+                        json.push(i);
+                    }
                     if !nested && !mine.is_empty() {
                         self.leaf(engine, scratch, doc, i, start, mine, key, out);
                     }
@@ -558,6 +574,7 @@ impl Inspector {
             }
         }
         self.open = open;
+        json
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -647,8 +664,8 @@ impl Inspector {
         out: &mut Vec<InTok>,
     ) {
         let (open, mut found, inner) = (std::mem::take(&mut self.open), Vec::new(), &level.doc);
-        self.find_in(engine, scratch, inner, level.hits.as_slice(), depth + 1, &mut found);
-        self.find_decoded(engine, scratch, inner, &level.views, depth + 1, &mut found);
+        let nested = self.find_in(engine, scratch, inner, level.hits.as_slice(), depth + 1, &mut found);
+        self.find_decoded(engine, scratch, inner, &level.views, &nested, depth + 1, &mut found);
         self.open = open;
         found.sort_by_key(|f| (f.tok, f.finding.start));
         for group in found.chunk_by(|a, b| a.tok == b.tok) {
@@ -825,7 +842,7 @@ pub fn find_in_text(
     let mut inspector = Inspector::for_documents(JsonLimits::default());
     let mut views = Views::default();
     views.of(&doc, &inspector.bounds, Joins::All);
-    inspector.find_decoded(engine, scratch, &doc, &views, 0, &mut found);
+    inspector.find_decoded(engine, scratch, &doc, &views, &[], 0, &mut found);
     resolve(engine, plan, &mut found, &mut Vec::new());
     found.into_iter().map(|f| f.finding).collect()
 }

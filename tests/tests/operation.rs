@@ -532,7 +532,7 @@ fn segments_are_what_shippers_expect() {
         let mut gateway =
             Gateway::start(&config(driver, &upstream.url(), ", segment_bytes_max: 65536", "workers: 1\n"));
         let mut client = RawClient::connect(gateway.mcp_addr);
-        for n in 0..300 {
+        for n in 0..800 {
             client.send(ping(n));
             client.read_response();
         }
@@ -577,7 +577,7 @@ fn segments_are_what_shippers_expect() {
                 calls += u32::from(record["kind"] == "call");
             }
         }
-        assert_eq!(calls, 300, "each call once");
+        assert_eq!(calls, 800, "each call once");
     }
 }
 

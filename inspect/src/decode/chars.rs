@@ -262,6 +262,9 @@ fn escape(text: &[u8]) -> Option<Change> {
         b'u' => (unit(i, 4)?, i + 4),
         b'U' => (unit(i, 8)?, i + 8),
         b'x' => (unit(i, 2)?, i + 2),
+        // Not worth a view, but no letter where there is one.
+        b'n' | b'r' | b't' | b'f' | b'b' => return Some(Change { len: i, to: Some('\n'), starts: false }),
+        b'"' => return Some(Change { len: i, to: Some('"'), starts: false }),
         _ => return None,
     };
     let mut c = char::from_u32(value);

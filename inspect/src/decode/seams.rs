@@ -150,6 +150,9 @@ fn lines(views: &mut Views, doc: &Doc) {
         let goes_on = chain.parts > 0 && before - left == joint;
         if !goes_on {
             chain.end(views);
+            if !goes_on_with(text, before, behind) {
+                continue;
+            }
             // A line of one word may be followed by another.
             let alone = text.get(behind + right) == Some(&b'\n');
             if left == 0 || right == 0 || left + right < if alone { 6 } else { VALUE_MIN } {
@@ -165,6 +168,12 @@ fn lines(views: &mut Views, doc: &Doc) {
         joint = behind;
     }
     chain.end(views);
+}
+
+/// Whether a value may stand across a break: most lines end and begin with what belongs to no token.
+fn goes_on_with(text: &[u8], before: usize, behind: usize) -> bool {
+    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_graphic() && !b"\"'`()[]{}<>,;:.".contains(b));
+    part(before.checked_sub(1).and_then(|i| text.get(i))) && part(text.get(behind))
 }
 
 /// String literals joined by `+`: `"abc" + "def"`.

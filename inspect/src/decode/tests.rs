@@ -143,6 +143,14 @@ fn check_joined(json: &str, says: &str, strings: usize) {
     assert_eq!(views.origins(view, at, at + says.len()).len(), strings, "{json}");
 }
 
+/// A long text of ordinary lines is no reason for a verdict.
+#[test]
+fn many_lines() {
+    let line = "0123456789 ünïcode \"line\"\n2026-11-20T12:00:00Z info started/worker\n";
+    let (_, views) = views(&serde_json::json!([line.repeat(20_000)]).to_string());
+    assert!(!views.beyond);
+}
+
 #[test]
 fn pieces() {
     let whole = "ghp_0123456789abcdef";
