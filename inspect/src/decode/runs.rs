@@ -283,13 +283,15 @@ fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], run: Run, bounds:
             views.close(draft, Trust::Joined, source.depth());
         }
         Form::Pairs => {
-            let raw: Vec<u8> = bytes.chunks(3).filter_map(|pair| pair_value(pair)).collect();
+            let raw: Vec<u8> = bytes.chunks(3).filter_map(pair_value).collect();
             if promising(&raw) {
                 reveal(views, source, run.range, raw, bounds);
             }
         }
         Form::Dense
-            if bytes.len() >= HEX_MIN && bytes.len() % 2 == 0 && bytes.iter().all(|b| is(*b, HEX)) =>
+            if bytes.len() >= HEX_MIN
+                && bytes.len().is_multiple_of(2)
+                && bytes.iter().all(|b| is(*b, HEX)) =>
         {
             let raw: Vec<u8> = bytes.chunks(2).filter_map(pair_value).collect();
             if promising(&raw) {
@@ -325,7 +327,7 @@ fn base64(run: &[u8]) -> Option<(usize, Vec<u8>)> {
         }
     }
     // Text behind something else.
-    let (middle, last) = (run.len() / 2 & !3, (run.len() - BASE64_MIN) & !3);
+    let (middle, last) = ((run.len() / 2) & !3, (run.len() - BASE64_MIN) & !3);
     [middle, last].iter().any(|at| sample(&run[*at..])).then(|| (0, decoded(run)))
 }
 
