@@ -4,8 +4,9 @@
 usage: eval.py [--data DIR] [--binary FILE] [--only SET,...] [--split NAME] [--misses FILE] [--json FILE]
 
 DIR holds one folder for each set with SPLIT.jsonl: lines of {"id", "text", "spans", "label", ...}, offsets in code
-points. A set that is missing is named and the exit code is 2; one below its target makes it 1. Every finding that the
-scanner prints counts, whatever its confidence. --misses writes what was missed and what was wrong, for development only.
+points. A set that is missing is named and the exit code is 2, but for those that are held back; one below its target
+makes it 1. Every finding that the scanner prints counts, whatever its confidence. --misses writes what was missed and
+what was wrong, for development only.
 """
 
 import argparse
@@ -27,7 +28,9 @@ STRUCTURED = {
     "CREDIT_CARD", "PHONE_NUMBER", "EMAIL_ADDRESS", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "US_DRIVER_LICENSE",
     "DOMAIN_NAME",
 }
-POLISH_CHECKED = {"PESEL", "NIP", "REGON", "IBAN", "CARD", "VIN", "ID_CARD"}
+POLISH_CHECKED = {"PESEL", "NIP", "REGON", "IBAN", "CARD", "VIN", "DOWOD"}
+# Sets of which there is only a part that is held back.
+HELD_BACK = {"sec_trufflehog_tests", "inj_prompts"}
 
 
 def scan(binary, records, direction, mode, workdir):
@@ -185,7 +188,7 @@ def main():
     evaluate("sec_credsweeper_samples", spans(None, None, only_types={"SECRET"}))
     evaluate("pii_presidio_synth", spans(0.90, None, gold_types=STRUCTURED))
     evaluate("pii_presidio_recognizer_tests", documents(0.72, 0.25))
-    evaluate("pii_pl_bench", spans(None, None))
+    evaluate("pii_pl_bench", spans(0.80, 0.90, gold_types=POLISH_CHECKED))
     evaluate("pii_nannigalaxy", spans(None, None))
     for name, most in [("fp_json_api", 0.3), ("fp_json_config", 1.0), ("fp_text_code", 2.5)]:
         evaluate(name, benign(most))
@@ -208,8 +211,7 @@ def main():
         args.json.write_text(json.dumps(table.rows, indent=1) + "\n")
     if missing:
         print("not there: " + ", ".join(missing), file=sys.stderr)
-        # Some sets exist only where the results are judged.
-        if not only and len(missing) > 2:
+        if not set(missing) <= HELD_BACK:
             return 2
     return 1 if any(r["met"] is False for r in table.rows) else 0
 

@@ -20,7 +20,7 @@ const GAP: usize = 4;
 
 /// Bounds of what is decoded in one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Encodings within encodings that are followed: Base64 of Base64 of a percent-encoded text needs three.
     pub depth_max: usize,
     /// Largest inflated text, and the sum of all in a document, in bytes. Everything else that is derived is shorter
@@ -74,6 +74,7 @@ pub(crate) struct Views {
     text: Vec<u8>,
     segs: Vec<Seg>,
     views: Vec<View>,
+    /// The view that is decoded further, as `text` grows meanwhile.
     bytes: Vec<u8>,
     inflated: usize,
     /// Something lies beyond the bounds and was not looked into.
@@ -95,15 +96,18 @@ impl Views {
         chars::in_doc(self, doc);
         runs::in_doc(self, doc, bounds);
         seams::in_doc(self, doc, joins);
+        let mut text = std::mem::take(&mut self.bytes);
         let mut i = 0;
-        while i < self.views.len() {
-            let view = self.views[i].clone();
+        while let Some(view) = self.views.get(i).cloned() {
             if view.trust == Trust::Decoded {
-                chars::in_view(self, &view);
-                runs::in_view(self, &view, bounds);
+                text.clear();
+                text.extend_from_slice(&self.text[view.text.clone()]);
+                chars::in_view(self, &view, &text);
+                runs::in_view(self, &view, &text, bounds);
             }
             i += 1;
         }
+        self.bytes = text;
         if !self.views.is_empty() {
             self.text.resize(self.text.len() + crate::SCAN_PADDING, 0);
         }

@@ -240,7 +240,9 @@ fn key(expressions: &[Expression<'_>]) -> String {
         context.update(&e.flags.to_le_bytes());
         context.update(&e.id.to_le_bytes());
     }
-    context.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    let mut hex = Vec::new();
+    tidegate_core::audit::hex(&mut hex, context.finish().as_ref());
+    String::from_utf8(hex).unwrap_or_default()
 }
 
 fn take_compile_error(error: *mut RawCompileError, code: c_int) -> HsError {

@@ -19,7 +19,6 @@ mod rules;
 mod trigger;
 mod validate;
 
-pub use decode::Bounds;
 pub use engine::{
     Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
     RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,

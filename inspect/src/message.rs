@@ -120,7 +120,7 @@ impl Plan {
     /// The plan for this message: chosen once, when something has fired.
     fn of(&self, doc: &Doc) -> &Plan {
         match &self.tools {
-            Some(tools) if lists_tools(doc) => tools,
+            Some(tools) if of_result(doc, b"tools").is_some() => tools,
             _ => self,
         }
     }
@@ -182,6 +182,14 @@ impl Report {
         }
     }
 
+    /// Something could not be looked into: a verdict wherever a finding there would have been removed.
+    fn flooded(&mut self, plan: &Plan) {
+        self.count("FLOOD");
+        if plan.strongest.removes() {
+            self.verdict = Verdict::Blocked;
+        }
+    }
+
     /// Adds another report's counts; the stronger verdict stays.
     pub fn merge(&mut self, other: Report) {
         for (kind, n) in other.findings {
@@ -216,6 +224,30 @@ pub struct Found {
 struct InTok {
     tok: TokIdx,
     finding: TextFinding,
+}
+
+/// What findings cover of each string, as sorted ranges that do not touch.
+struct Covered(Vec<(TokIdx, Range<usize>)>);
+
+impl Covered {
+    fn by(found: &[InTok]) -> Covered {
+        let mut all: Vec<(TokIdx, Range<usize>)> =
+            found.iter().map(|f| (f.tok, f.finding.start..f.finding.end)).collect();
+        all.sort_unstable_by_key(|(tok, range)| (*tok, range.start));
+        all.dedup_by(|next, last| {
+            let same = next.0 == last.0 && next.1.start <= last.1.end;
+            if same {
+                last.1.end = last.1.end.max(next.1.end);
+            }
+            same
+        });
+        Covered(all)
+    }
+
+    fn touches(&self, o: &Origin) -> bool {
+        let next = self.0.partition_point(|(tok, range)| (*tok, range.end) <= (o.tok, o.start));
+        self.0.get(next).is_some_and(|(tok, range)| *tok == o.tok && range.start < o.end)
+    }
 }
 
 /// Working memory for inspecting messages, reused. With the [`Scratch`] it belongs to one thread.
@@ -326,16 +358,14 @@ impl Inspector {
         wire: &[u8],
         out: &mut Vec<u8>,
     ) -> Report {
-        let plan = plan.of(doc);
         let mut report = Report::default();
-        if self.flood {
-            if plan.strongest.removes() {
-                report.verdict = Verdict::Blocked;
-            }
-            report.count("FLOOD");
+        let quiet = self.hits.is_empty() && self.views.is_empty() && !self.views.beyond;
+        if !self.flood && quiet && !nests(doc) {
             return report;
         }
-        if self.hits.is_empty() && self.views.is_empty() && !self.views.beyond && !nests(doc) {
+        let plan = plan.of(doc);
+        if self.flood {
+            report.flooded(plan);
             return report;
         }
         self.find(engine, scratch, plan, doc);
@@ -374,7 +404,8 @@ impl Inspector {
         let mut report = Report::default();
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
-        for f in find_in_text(engine, scratch, plan, text, &Context { key, number: false }) {
+        self.start();
+        for f in self.find_in_text(engine, scratch, plan, text, &Context { key, number: false }) {
             let mode = plan.mode_of(&f);
             let kind = &engine.rule(f.rule).kind;
             report.count(kind);
@@ -393,7 +424,30 @@ impl Inspector {
             }
         }
         out.push_str(&text[at..]);
+        if self.flood {
+            report.flooded(plan);
+        }
         (report, out)
+    }
+
+    /// The findings of one string outside any document, by what is done about them.
+    pub fn find_in_text(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        text: &str,
+        ctx: &Context<'_>,
+    ) -> Vec<TextFinding> {
+        let all = engine.find_all(scratch, text, ctx);
+        let mut found: Vec<InTok> = all.into_iter().map(|finding| InTok { tok: 0, finding }).collect();
+        let doc = Doc::of_text(text);
+        let mut views = std::mem::take(&mut self.views);
+        views.of(&doc, &self.bounds, Joins::All);
+        self.find_decoded(engine, scratch, &doc, &views, &[], 0, &mut found);
+        self.views = views;
+        resolve(engine, plan, &mut found, &mut self.text);
+        found.into_iter().map(|f| f.finding).collect()
     }
 
     /// All findings of a document for a report, in wire order. The document has been scanned or not; it is scanned here.
@@ -436,9 +490,7 @@ impl Inspector {
 
     /// Which containers may hide a value in pieces: a caller's arguments, and documents that are no messages.
     fn joins(&self, doc: &Doc) -> Joins {
-        let calls =
-            doc.toks().first().is_some_and(|t| t.kind == Kind::Object) && doc.get(0, b"params").is_some();
-        if calls || !self.protocol { Joins::All } else { Joins::Blocks }
+        if doc.get(0, b"params").is_some() || !self.protocol { Joins::All } else { Joins::Blocks }
     }
 
     /// Finds in the views of `doc`, which are scanned here, and adds what that means for its strings. `nested`: strings
@@ -461,7 +513,7 @@ impl Inspector {
         let mut hits = std::mem::replace(&mut self.slice_hits, Hits::with_cap(0));
         hits.clear();
         self.flood |= engine.triggers(scratch, views.padded(), views.len(), &mut hits).is_err();
-        let mut untouchable_toks = None;
+        let (mut untouchable_toks, mut plain) = (None, None);
         let mut rest = hits.as_slice();
         for (i, view) in views.all().iter().enumerate() {
             let behind = views.all().get(i + 1).map_or(usize::MAX, |next| next.text.start);
@@ -469,6 +521,9 @@ impl Inspector {
             let (mine, others) = rest.split_at(count);
             rest = others;
             if mine.is_empty() {
+                if rest.is_empty() {
+                    break;
+                }
                 continue;
             }
             self.local.clear();
@@ -485,11 +540,11 @@ impl Inspector {
                     continue;
                 }
                 let origins = views.origins(view, f.start, f.end);
-                let known = |o: &Origin| {
-                    out.iter().any(|k| k.tok == o.tok && k.finding.start < o.end && o.start < k.finding.end)
-                };
                 // What is whole in one piece does not go on in the next.
-                let whole = view.trust == Trust::Joined && origins.iter().any(known);
+                let whole = view.trust == Trust::Joined && {
+                    let plain = plain.get_or_insert_with(|| Covered::by(out));
+                    origins.iter().any(|o| plain.touches(o))
+                };
                 if whole || origins.iter().any(|o| nested.binary_search(&o.tok).is_ok()) {
                     continue;
                 }
@@ -828,31 +883,9 @@ fn places_of(text: &[u8], values: &[&(String, RuleIdx)], places_max: usize) -> O
     Some(places)
 }
 
-/// The findings of one string, by what is done about them.
-pub fn find_in_text(
-    engine: &Engine,
-    scratch: &mut Scratch,
-    plan: &Plan,
-    text: &str,
-    ctx: &Context<'_>,
-) -> Vec<TextFinding> {
-    let all = engine.find_all(scratch, text, ctx);
-    let mut found: Vec<InTok> = all.into_iter().map(|finding| InTok { tok: 0, finding }).collect();
-    let doc = Doc::of_text(text);
-    let mut inspector = Inspector::for_documents(JsonLimits::default());
-    let mut views = Views::default();
-    views.of(&doc, &inspector.bounds, Joins::All);
-    inspector.find_decoded(engine, scratch, &doc, &views, &[], 0, &mut found);
-    resolve(engine, plan, &mut found, &mut Vec::new());
-    found.into_iter().map(|f| f.finding).collect()
-}
-
-/// True for an answer with `result.tools`.
-fn lists_tools(doc: &Doc) -> bool {
-    let object = |i: &TokIdx| doc.tok(*i).kind == Kind::Object;
-    let result =
-        (!doc.toks().is_empty()).then_some(0).filter(object).and_then(|root| doc.get(root, b"result"));
-    result.filter(object).and_then(|r| doc.get(r, b"tools")).is_some()
+/// A member of an answer's result.
+pub(crate) fn of_result(doc: &Doc, name: &[u8]) -> Option<TokIdx> {
+    doc.get(0, b"result").and_then(|result| doc.get(result, name))
 }
 
 /// The key that names a token: its own member's, or for elements the array's.
@@ -961,10 +994,10 @@ fn keyed(
         }
         // `"passport": {"number": "..."}`
         Kind::Object if engine.names_in_prose(rule) => {
-            members(doc, value)
+            doc.members(value)
                 .take(NAMED_MEMBERS_MAX)
-                .filter(|k| says_nothing(doc.bytes(*k)))
-                .for_each(|k| attempt(k + 1));
+                .filter(|(k, _)| says_nothing(doc.bytes(*k)))
+                .for_each(|(_, v)| attempt(v));
             true
         }
         _ => {
@@ -976,19 +1009,6 @@ fn keyed(
 
 /// Members of an object that a rule about the object's key is tried on.
 const NAMED_MEMBERS_MAX: usize = 16;
-
-/// The keys of an object's own members.
-fn members(doc: &Doc, object: TokIdx) -> impl Iterator<Item = TokIdx> + '_ {
-    let end = doc.tok(object).next;
-    let mut at = object + 1;
-    std::iter::from_fn(move || {
-        let key = at;
-        (key + 1 < end).then(|| {
-            at = doc.tok(key + 1).next;
-            key
-        })
-    })
-}
 
 /// Names that take their meaning from what encloses them.
 fn says_nothing(key: &[u8]) -> bool {
@@ -1065,14 +1085,6 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// Tokens of `result.structuredContent`, from the first to behind the last; none when there is no such member.
-fn structured_content(doc: &Doc) -> (TokIdx, TokIdx) {
-    let is_object = |i: &TokIdx| doc.toks().get(*i as usize).is_some_and(|t| t.kind == Kind::Object);
-    let result = Some(0).filter(is_object).and_then(|root| doc.get(root, b"result"));
-    let structured = result.filter(is_object).and_then(|result| doc.get(result, b"structuredContent"));
-    structured.map_or((0, 0), |s| (s, doc.tok(s).next))
-}
-
 /// Writes `wire` to `out` with every finding replaced, by placeholders when there is no plan.
 #[allow(clippy::too_many_arguments)]
 fn splice(
@@ -1087,7 +1099,7 @@ fn splice(
 ) {
     out.clear();
     out.reserve(wire.len() + 64);
-    let structured = structured_content(doc);
+    let structured = of_result(doc, b"structuredContent").map_or(0..0, |s| s..doc.tok(s).next);
     let mut at = 0;
     for group in found.chunk_by(|a, b| a.tok == b.tok) {
         let tok = group[0].tok;
@@ -1102,8 +1114,9 @@ fn splice(
             };
             let mut mark =
                 plan.map_or_else(|| placeholder(kind), |p| p.replacement(engine, &f.finding, value));
-            if t.kind == Kind::Key && mark.ends_with(']') {
-                // Two redacted keys of one object must not become one.
+            let masked = plan.is_some_and(|p| p.mode_of(&f.finding) == Mode::Mask);
+            if t.kind == Kind::Key && (masked || mark == placeholder(kind)) {
+                // Two redacted keys of one object must not become one; hashes and tokens of two values differ.
                 let number = format!("#{}", report.redactions + 1);
                 mark.insert_str(mark.len() - usize::from(mark.ends_with(']')), &number);
             }
@@ -1112,7 +1125,7 @@ fn splice(
             match t.kind {
                 Kind::Number => {
                     // A schema may ask for a number there.
-                    let typed = (structured.0..structured.1).contains(&tok);
+                    let typed = structured.contains(&tok);
                     let mark = if typed { "0".to_owned() } else { format!("\"{mark}\"") };
                     out.extend_from_slice(mark.as_bytes());
                     now.push_str(mark.trim_matches('"'));

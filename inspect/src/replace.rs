@@ -77,12 +77,9 @@ impl Keys {
         context.update(kind.as_bytes());
         context.update(&[0]);
         context.update(value.as_bytes());
-        let tag = context.sign();
-        let mut out = format!("[{kind}:");
-        for b in &tag.as_ref()[..HASH_BYTES] {
-            out.push_str(&format!("{b:02x}"));
-        }
-        out + "]"
+        let mut hex = Vec::with_capacity(2 * HASH_BYTES);
+        tidegate_core::audit::hex(&mut hex, &context.sign().as_ref()[..HASH_BYTES]);
+        format!("[{kind}:{}]", String::from_utf8_lossy(&hex))
     }
 
     /// `<KIND:...>`: `value` for `scope`; `None` when it is longer than [`TOKEN_VALUE_BYTES_MAX`].

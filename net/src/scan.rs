@@ -18,7 +18,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tidegate_core::json::{Doc, JsonError, JsonLimits, Kind, Parser};
-use tidegate_inspect::message::{Found, Inspector, Plan, Tokens, Verdict, find_in_text};
+use tidegate_inspect::message::{Found, Inspector, Plan, Tokens, Verdict};
 use tidegate_inspect::{Context, Engine, Scratch, Sources, TextFinding};
 
 /// Calls of tools remembered for their answers, in one file.
@@ -279,7 +279,9 @@ impl Scanner {
         let (mut found, mut at) = (Vec::new(), 0);
         for chunk in bytes.utf8_chunks() {
             let ctx = Context::default();
-            for f in find_in_text(&self.engine, &mut self.scratch, &self.plan, chunk.valid(), &ctx) {
+            let inspector = &mut self.inspector;
+            for f in inspector.find_in_text(&self.engine, &mut self.scratch, &self.plan, chunk.valid(), &ctx)
+            {
                 let (start, end, mode) = (at + f.start, at + f.end, self.plan.mode_of(&f));
                 found.push(Found { start, end, rule: f.rule, confidence: f.confidence, mode });
             }

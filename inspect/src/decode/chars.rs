@@ -36,15 +36,11 @@ pub(super) fn in_doc(views: &mut Views, doc: &Doc) {
     }
 }
 
-/// Views of a view.
-pub(super) fn in_view(views: &mut Views, view: &View) {
-    let mut text = std::mem::take(&mut views.bytes);
-    text.clear();
-    text.extend_from_slice(&views.text[view.text.clone()]);
-    if let Some((first, _)) = Finder::new(&text).next(0, true) {
-        decode(views, &Source::View(view), &text, first);
+/// Views of a view, which says `text`.
+pub(super) fn in_view(views: &mut Views, view: &View, text: &[u8]) {
+    if let Some((first, _)) = Finder::new(text).next(0, true) {
+        decode(views, &Source::View(view), text, first);
     }
-    views.bytes = text;
 }
 
 /// Makes the views of one string from its first change on.

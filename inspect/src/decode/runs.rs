@@ -91,10 +91,9 @@ pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &Bounds) {
     });
 }
 
-/// Views of a view.
-pub(super) fn in_view(views: &mut Views, view: &View, bounds: &Bounds) {
-    let text = views.text[view.text.clone()].to_vec();
-    each(&text, |run| decode(views, &Source::View(view), &text, run, bounds));
+/// Views of a view, which says `text`.
+pub(super) fn in_view(views: &mut Views, view: &View, text: &[u8], bounds: &Bounds) {
+    each(text, |run| decode(views, &Source::View(view), text, run, bounds));
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,13 +43,7 @@ pub(super) fn in_doc(views: &mut Views, doc: &Doc, joins: Joins) {
 
 /// The texts of a result's content blocks.
 fn blocks(views: &mut Views, doc: &Doc) {
-    let root = match doc.toks().first() {
-        Some(t) if t.kind == Kind::Object => 0,
-        _ => return,
-    };
-    let Some(content) = doc.get(root, b"result").and_then(|result| doc.get(result, b"content")) else {
-        return;
-    };
+    let Some(content) = crate::message::of_result(doc, b"content") else { return };
     siblings(views, doc, doc.elements(content).filter_map(|block| doc.get(block, b"text")));
 }
 

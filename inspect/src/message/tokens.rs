@@ -34,7 +34,7 @@ impl Inspector {
     /// written, when there is none that can be.
     pub fn open_tokens(&mut self, tokens: &Tokens, wire: &[u8], out: &mut Vec<u8>) -> Option<Opened> {
         let keys = tokens.keys.as_ref()?;
-        let named = |kind: &String| memchr::memmem::find(wire, format!("{kind}:").as_bytes()).is_some();
+        let named = |kind: &String| memchr::memmem::find(wire, kind.as_bytes()).is_some();
         if !tokens.opens.iter().any(named) {
             return None;
         }

@@ -1,7 +1,9 @@
 //! Addresses and keys of cryptocurrencies: Base58Check, bech32 and bech32m (BIP 173, BIP 350), EIP-55, BIP-39.
 //!
-//! The hashes are written out because they check a few bytes of a candidate and guard nothing; no key is handled with
-//! them. Every function is linear in a span of at most a few hundred bytes.
+//! Keccak is written out because it checks a few bytes of a candidate and guards nothing; no key is handled with it.
+//! Every function is linear in a span of at most a few hundred bytes.
+
+use ring::digest::{SHA256, digest};
 
 /// English words of BIP-39, sorted, one for each line.
 static WORDS: &str = include_str!("bip39-english.txt");
@@ -56,8 +58,8 @@ fn base58check(span: &str) -> Option<(usize, u8)> {
     let bytes = bytes.get_mut(..len)?;
     bytes.reverse();
     let (body, sum) = bytes.split_at_checked(len.checked_sub(4)?)?;
-    let hash = sha256(&sha256(body));
-    (hash[..4] == *sum).then(|| (body.len() - 1, body[0])).filter(|_| !body.is_empty())
+    let hash = digest(&SHA256, digest(&SHA256, body).as_ref());
+    (hash.as_ref()[..4] == *sum).then(|| (body.len() - 1, body[0])).filter(|_| !body.is_empty())
 }
 
 /// BIP 173 and 350: one case, a known checksum constant.
@@ -142,9 +144,9 @@ pub(super) fn is_mnemonic(span: &str) -> bool {
     }
     let check = n / 3;
     let entropy = n * 11 - check;
-    let hash = sha256(&bits[..entropy / 8]);
+    let hash = digest(&SHA256, &bits[..entropy / 8]);
     let have = bits[entropy / 8] >> (8 - check);
-    have == hash[0] >> (8 - check)
+    have == hash.as_ref()[0] >> (8 - check)
 }
 
 /// Words of letters with their places.
@@ -165,70 +167,6 @@ fn word_index(word: &str) -> Option<usize> {
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
     INDEX.binary_search_by(|w| w.as_bytes().cmp(lower)).ok()
-}
-
-/// FIPS 180-4, for texts of up to a few hundred bytes.
-fn sha256(text: &[u8]) -> [u8; 32] {
-    let k = constants();
-    let mut state: [u32; 8] = [
-        0x6a09_e667,
-        0xbb67_ae85,
-        0x3c6e_f372,
-        0xa54f_f53a,
-        0x510e_527f,
-        0x9b05_688c,
-        0x1f83_d9ab,
-        0x5be0_cd19,
-    ];
-    let bits = (text.len() as u64 * 8).to_be_bytes();
-    let zeros = (119 - text.len() % 64) % 64;
-    let mut padded = text.iter().copied().chain([0x80]).chain(std::iter::repeat_n(0, zeros)).chain(bits);
-    for _ in 0..(text.len() + 9 + zeros) / 64 {
-        let mut w = [0u32; 64];
-        for word in &mut w[..16] {
-            *word = (0..4).fold(0, |w, _| w << 8 | u32::from(padded.next().unwrap_or(0)));
-        }
-        for i in 16..64 {
-            let (a, b) = (w[i - 15], w[i - 2]);
-            let s0 = a.rotate_right(7) ^ a.rotate_right(18) ^ a >> 3;
-            let s1 = b.rotate_right(17) ^ b.rotate_right(19) ^ b >> 10;
-            w[i] = w[i - 16].wrapping_add(s0).wrapping_add(w[i - 7]).wrapping_add(s1);
-        }
-        let mut v = state;
-        for i in 0..64 {
-            let s1 = v[4].rotate_right(6) ^ v[4].rotate_right(11) ^ v[4].rotate_right(25);
-            let choice = (v[4] & v[5]) ^ (!v[4] & v[6]);
-            let t1 = v[7].wrapping_add(s1).wrapping_add(choice).wrapping_add(k[i]).wrapping_add(w[i]);
-            let s0 = v[0].rotate_right(2) ^ v[0].rotate_right(13) ^ v[0].rotate_right(22);
-            let majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-            let t2 = s0.wrapping_add(majority);
-            v = [t1.wrapping_add(t2), v[0], v[1], v[2], v[3].wrapping_add(t1), v[4], v[5], v[6]];
-        }
-        state.iter_mut().zip(v).for_each(|(s, v)| *s = s.wrapping_add(v));
-    }
-    let mut out = [0; 32];
-    out.chunks_exact_mut(4).zip(state).for_each(|(o, s)| o.copy_from_slice(&s.to_be_bytes()));
-    out
-}
-
-/// The round constants, by their definition: the first 32 bits of the fractional parts of the cube roots of the first
-/// 64 primes.
-fn constants() -> &'static [u32; 64] {
-    static K: std::sync::LazyLock<[u32; 64]> = std::sync::LazyLock::new(|| {
-        let is_prime = |n: &u128| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
-        let mut primes = (2u128..).filter(is_prime);
-        std::array::from_fn(|_| {
-            // The cube root times 2^32 is the cube root of the prime times 2^96.
-            let cube = primes.next().unwrap_or(2) << 96;
-            let (mut low, mut high) = (0u128, 1 << 36);
-            while high - low > 1 {
-                let middle = (low + high) / 2;
-                if middle * middle * middle <= cube { low = middle } else { high = middle }
-            }
-            low as u32
-        })
-    });
-    &K
 }
 
 /// Keccak-256 with the original padding, as Ethereum uses it; for texts shorter than its block of 136 bytes.
@@ -285,9 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_of_the_standards() {
-        assert!(hex(&sha256(b"abc")).starts_with("ba7816bf8f01cfea414140de5dae2223"));
-        assert!(hex(&sha256(&[b'a'; 64])).starts_with("ffe054fe7ae0cb6dc65c3af9b61d5209"));
+    fn hash_of_the_standard() {
         assert!(hex(&keccak256(b"")).starts_with("c5d2460186f7233c927e7db2dcc703c0"));
     }
 
