@@ -113,6 +113,17 @@ impl Views {
         }
     }
 
+    /// One kind of views, for measuring.
+    #[cfg(test)]
+    pub fn only(&mut self, which: usize, doc: &Doc, bounds: &Bounds, joins: Joins) {
+        self.clear();
+        match which {
+            0 => chars::in_doc(self, doc),
+            1 => runs::in_doc(self, doc, bounds),
+            _ => seams::in_doc(self, doc, joins),
+        }
+    }
+
     fn clear(&mut self) {
         self.text.clear();
         self.segs.clear();

@@ -1,14 +1,15 @@
 //! Triggers for data made of digits: cards, accounts, social security and telephone numbers, IP addresses.
 //!
 //! Patterns of classes have no literal, so that the trigger engine walks every byte for them, and several together
-//! multiply each other's states: they made the shared database ten times slower. Here instead, counting digits block
-//! by block (plain code that the compiler turns into vector instructions) finds the few zones where digits are dense,
-//! and one scalar walk over these recognises the shapes of digit groups. As every trigger, a shape may fire too often
-//! and must never miss what its rule accepts. Pure; no allocation.
+//! multiply each other's states: they made the shared database ten times slower. Here instead one bit for each byte says
+//! whether it is a digit; where enough of them stand close together, one scalar walk recognises the shapes of digit
+//! groups. As every trigger, a shape may fire too often and must never miss what its
+//! rule accepts. Pure; no allocation.
 
-use memchr::{memchr_iter, memmem};
+use crate::masks::{self, BLOCK, Masks};
+use crate::validate::luhn_of_text;
+use memchr::memchr_iter;
 use serde::Deserialize;
-use std::sync::LazyLock;
 
 /// A trigger written in code. A rule names it with `shape`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,33 +48,151 @@ pub(crate) const SHAPES: [Shape; 9] = [
     Shape::NumberColon,
 ];
 
-/// Bytes counted at once. Any 33 adjacent bytes lie within two neighbouring blocks.
-const BLOCK: usize = 32;
+/// Digits of the shortest number. Behind a plus sign, a telephone number of one less counts.
+const NUMBER_DIGITS_MIN: usize = 9;
 
-/// Digits in two neighbouring blocks that make them worth a look: every shape walked for has as many within 33.
-const DENSE_MIN: u8 = 8;
+/// Most bytes between two groups of digits of one number.
+const GAP_MAX: usize = 3;
 
-/// And that may hold an address in dotted form.
-const DOTTED_MIN: u8 = 4;
+/// Digits and colons in two neighbouring blocks that may hold an address: of seven colons in 39 bytes at least four lie in
+/// one of the pairs.
+const COLONS_DIGITS_MIN: usize = 8;
+const COLONS_MIN: usize = 4;
 
-/// Bytes added after a dense part, so that groups at its end are complete.
+/// Bytes added around such a pair, so that groups at its ends are complete.
 const MARGIN: usize = 32;
+
+/// Which bytes of a text are digits and colons, [`BLOCK`] bytes in a word.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    digits: Vec<u64>,
+    colons: Vec<u64>,
+}
+
+impl Marks {
+    pub(crate) fn clear(&mut self) {
+        self.digits.clear();
+        self.colons.clear();
+    }
+
+    /// Adds the next block.
+    pub(crate) fn push(&mut self, masks: &Masks) {
+        self.digits.push(masks.digit);
+        self.colons.push(masks.colon);
+    }
+
+    /// Those of `text`.
+    pub(crate) fn of(&mut self, text: &[u8]) {
+        self.clear();
+        masks::each(text, &mut |_, masks| self.push(&masks));
+    }
+}
 
 /// Calls `emit(shape, end)` for each shape in `text`, roughly in order; stops when that returns false, and returns
 /// whether it went to the end. `end` lies behind everything that was looked at to recognise the shape, so that a text
-/// may be searched in overlapping slices.
-pub(crate) fn shapes(text: &[u8], emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
-    static TWO_COLONS: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"::"));
-    for at in TWO_COLONS.find_iter(text) {
-        if hex_word_before(text, at) && !emit(Shape::Ipv6, at + 2) {
+/// may be searched in overlapping slices. `marks` are those of `text`, or of a longer one that begins with it.
+pub(crate) fn shapes(text: &[u8], marks: &Marks, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
+    let digits = Bits { masks: &marks.digits, len: text.len() };
+    let colons = Bits { masks: &marks.colons, len: text.len() };
+    let (mut walked, mut zone) = (0, None);
+    let both =
+        |bits: &Bits<'_>, i: usize| (bits.block(i).count_ones() + bits.block(i + 1).count_ones()) as usize;
+    for i in 0..text.len().div_ceil(BLOCK) {
+        let (here, next) = (digits.block(i), digits.block(i + 1));
+        if !double_colons(text, i, &colons, emit)
+            || (here != 0 && !numbers(text, &digits, i, &mut walked, emit))
+        {
+            return false;
+        }
+        if here | next != 0 && both(&digits, i) >= COLONS_DIGITS_MIN && both(&colons, i) >= COLONS_MIN {
+            let (from, to) = ((i * BLOCK).saturating_sub(MARGIN), ((i + 2) * BLOCK + MARGIN).min(text.len()));
+            if !extend(&mut zone, from, to, |a, b| walk_colons(text, a, b, emit)) {
+                return false;
+            }
+        }
+    }
+    zone.is_none_or(|(a, b)| walk_colons(text, a, b, emit))
+}
+
+/// The colons of a block that follow one.
+fn double_colons(
+    text: &[u8],
+    i: usize,
+    colons: &Bits<'_>,
+    emit: &mut impl FnMut(Shape, usize) -> bool,
+) -> bool {
+    let here = colons.block(i);
+    let mut pairs = here & (here << 1 | i.checked_sub(1).map_or(0, |j| colons.block(j) >> 63));
+    while pairs != 0 {
+        let at = i * BLOCK + pairs.trailing_zeros() as usize;
+        pairs &= pairs - 1;
+        if hex_word_before(text, at - 1) && !emit(Shape::Ipv6, at + 1) {
             return false;
         }
     }
-    zones(text, |zone, from, to| match zone {
-        Zone::Dense => walk_groups(text, from, to, emit),
-        Zone::Colons => walk_colons(text, from, to, emit),
-        Zone::Dotted => walk_dots(text, from, to, emit),
-    })
+    true
+}
+
+/// Finds the numbers that begin in block `i`, and the addresses in dotted form. Most have too few digits. Everything
+/// before `walked` has been seen.
+fn numbers(
+    text: &[u8],
+    digits: &Bits<'_>,
+    i: usize,
+    walked: &mut usize,
+    emit: &mut impl FnMut(Shape, usize) -> bool,
+) -> bool {
+    let base = i * BLOCK;
+    let ahead = u128::from(digits.block(i)) | u128::from(digits.block(i + 1)) << 64;
+    let before = i.checked_sub(1).map_or(0, |j| digits.block(j) >> 63);
+    // Only an account number begins with letters.
+    let mut begins = ahead as u64 & !((ahead as u64) << 1 | before);
+    while begins != 0 {
+        let at = base + begins.trailing_zeros() as usize;
+        begins &= begins - 1;
+        if at >= 2
+            && text[at - 1].is_ascii_uppercase()
+            && let Some(at) = place(text, at).iban
+            && iban_begins(text, at)
+            && !emit(Shape::Iban, at + IBAN_MIN)
+        {
+            return false;
+        }
+    }
+    // A digit and the few bytes behind it: what they cover without a hole may be one number.
+    let filled = (1..=GAP_MAX).fold(ahead, |all, n| all | ahead << n);
+    // Where enough bytes in a row begin for a number.
+    let mut long = filled;
+    for step in [1, 2, 4, NUMBER_DIGITS_MIN - 1 + GAP_MAX - 8] {
+        long &= long >> step;
+    }
+    let seen = walked.saturating_sub(base).min(BLOCK);
+    let mut left = long as u64 & u64::MAX.checked_shl(seen as u32).unwrap_or(0);
+    while left != 0 {
+        let at = left.trailing_zeros();
+        let behind = at + (filled >> at).trailing_ones();
+        let run = u128::MAX >> (128 - (behind - at)) << at;
+        left &= !(run as u64);
+        let from = base + at as usize;
+        // Where these blocks end, it may go on.
+        let to = if behind == 128 { digits.end_of_run(from) } else { base + behind as usize };
+        *walked = to;
+        let plus = from.checked_sub(1).is_some_and(|p| text[p] == b'+');
+        let count = (ahead & run).count_ones() as usize + usize::from(plus);
+        if count >= NUMBER_DIGITS_MIN && !walk_groups(text, digits, from, to, emit) {
+            return false;
+        }
+    }
+    // Groups with one byte between them, three times within a few bytes.
+    let joints = ahead & !(ahead >> 1) & ahead >> 2;
+    let follows = |joints: u128| joints >> 2 | joints >> 3 | joints >> 4;
+    let dotted = joints & follows(joints & follows(joints));
+    if dotted as u64 != 0 {
+        let from = base + dotted.trailing_zeros() as usize;
+        let to = base + 2 * BLOCK - (joints.leading_zeros() as usize) + 2;
+        return walk_dots(text, from, to.min(text.len()), emit);
+    }
+    true
 }
 
 fn walk_dots(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
@@ -108,21 +227,18 @@ fn begins_word(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Walks over the groups of digits between `from` and `to`; everything else is passed over block by block.
-fn walk_groups(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
-    let mut digits = Digits::new(text);
+/// Walks over the groups of digits between `from` and `to`.
+fn walk_groups(
+    text: &[u8],
+    digits: &Bits<'_>,
+    from: usize,
+    to: usize,
+    emit: &mut impl FnMut(Shape, usize) -> bool,
+) -> bool {
     let mut number = Number::default();
-    // An escape sequence may end right where a number begins.
-    let mut i = from.saturating_sub(ESCAPE_MAX);
+    let mut i = from;
     while let Some(start) = digits.next(i, to) {
         let place = place(text, start);
-        // Only an account number begins with letters.
-        if let Some(at) = place.iban
-            && iban_begins(text, at)
-            && !emit(Shape::Iban, at + IBAN_MIN)
-        {
-            return false;
-        }
         match place.stands {
             Stands::Alone => {}
             Stands::InWord => {
@@ -210,7 +326,10 @@ impl Number {
         let digits = end - start;
         let joins = card_gap && (2..=6).contains(&previous) && (2..=7).contains(&digits);
         self.card_digits = if joins { self.card_digits + digits } else { digits };
-        let single = (13..=19).contains(&digits) && matches!(text[start], b'2'..=b'6');
+        // Decimals and times have as many digits: here the check digit saves the look.
+        let single = (13..=19).contains(&digits)
+            && matches!(text[start], b'2'..=b'6')
+            && text.get(start..end).is_some_and(luhn_of_text);
         let card = single || (self.card_digits >= 13 && joins);
         let colon = digits >= 15 && text.get(end) == Some(&b':');
         (!card || emit(Shape::Card, end)) && (!colon || emit(Shape::NumberColon, end + 1))
@@ -290,57 +409,42 @@ fn place(text: &[u8], start: usize) -> Place {
     Place { stands, iban }
 }
 
-/// Finds digits, 64 bytes at a time.
-struct Digits<'a> {
-    text: &'a [u8],
-    base: usize,
-    mask: u64,
+/// One kind of byte in a text of `len` bytes.
+struct Bits<'a> {
+    masks: &'a [u64],
+    len: usize,
 }
 
-impl<'a> Digits<'a> {
-    fn new(text: &'a [u8]) -> Digits<'a> {
-        Digits { text, base: usize::MAX, mask: 0 }
+impl Bits<'_> {
+    /// Those of a block; none behind the end of the text.
+    fn block(&self, i: usize) -> u64 {
+        let left = self.len.saturating_sub(i * BLOCK);
+        let mask = self.masks.get(i).copied().unwrap_or(0);
+        if left >= BLOCK { mask } else { mask & ((1 << left) - 1) }
     }
 
-    /// The first digit at or behind `from` and before `to`.
-    fn next(&mut self, from: usize, to: usize) -> Option<usize> {
-        let to = to.min(self.text.len());
-        let mut from = from;
-        while from < to {
-            let base = from & !63;
-            if base != self.base {
-                self.base = base;
-                self.mask = match self.text[base..].first_chunk() {
-                    Some(block) => digit_mask(block),
-                    None => {
-                        let rest = &self.text[base..];
-                        let mut block = [0; 64];
-                        block[..rest.len()].copy_from_slice(rest);
-                        digit_mask(&block)
-                    }
-                };
-            }
-            let left = self.mask & (u64::MAX << (from - base));
+    /// The first at or behind `from` and before `to`.
+    fn next(&self, from: usize, to: usize) -> Option<usize> {
+        let mut i = from / BLOCK;
+        let mut keep = u64::MAX << (from % BLOCK);
+        while i * BLOCK < to {
+            let left = self.block(i) & keep;
             if left != 0 {
-                return Some(base + left.trailing_zeros() as usize).filter(|at| *at < to);
+                return Some(i * BLOCK + left.trailing_zeros() as usize).filter(|at| *at < to);
             }
-            from = base + 64;
+            (i, keep) = (i + 1, u64::MAX);
         }
         None
     }
-}
 
-/// A bit for each byte that is a digit, eight bytes at a time.
-fn digit_mask(block: &[u8; 64]) -> u64 {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    block.as_chunks::<8>().0.iter().enumerate().fold(0, |mask, (i, eight)| {
-        // Digits become 0 to 9, and only these stay below 128 when 0x76 is added to their low seven bits.
-        let value = u64::from_le_bytes(*eight) ^ 0x3030_3030_3030_3030;
-        let other = value | ((value & !HIGH) + 0x7676_7676_7676_7676);
-        // The multiplication moves the eight top bits side by side.
-        let bits = ((!other & HIGH) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        mask | bits << (8 * i)
-    })
+    /// Behind the last of those that follow the one at `from` with at most [`GAP_MAX`] others between.
+    fn end_of_run(&self, from: usize) -> usize {
+        let mut end = from + 1;
+        while let Some(next) = self.next(end, end + GAP_MAX + 1) {
+            end = next + 1;
+        }
+        end
+    }
 }
 
 fn is_separator(b: u8) -> bool {
@@ -391,83 +495,6 @@ fn walk_colons(text: &[u8], from: usize, to: usize, emit: &mut impl FnMut(Shape,
     true
 }
 
-/// Why a part of a text is worth a look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zone {
-    /// [`DENSE_MIN`] digits in two neighbouring blocks.
-    Dense,
-    /// And four colons: seven in 39 bytes make at least four in one of the pairs.
-    Colons,
-    /// Three dots and four digits there.
-    Dotted,
-}
-
-/// Calls `visit(zone, start, end)` for each such part of `text`; those of one kind are in order and do not touch.
-fn zones(text: &[u8], mut visit: impl FnMut(Zone, usize, usize) -> bool) -> bool {
-    let (mut dense, mut colons, mut dotted) = (None, None, None);
-    let mut digits_before = 0u8;
-    let (mut dots, mut signs) = (Neighbours::of(b'.'), Neighbours::of(b':'));
-    for (i, block) in text.chunks(BLOCK).enumerate() {
-        let digits = count(block, |b| b.is_ascii_digit());
-        let both = digits_before + digits;
-        digits_before = digits;
-        if both < DOTTED_MIN {
-            continue; // most of most texts
-        }
-        let pair = i.saturating_sub(1) * BLOCK;
-        let end = i * BLOCK + block.len();
-        let padded = (end + MARGIN).min(text.len());
-        let mut go_on = true;
-        if both >= DENSE_MIN {
-            go_on = extend(&mut dense, pair, padded, |a, b| visit(Zone::Dense, a, b));
-            if signs.both(text, i) >= 4 {
-                go_on &= extend(&mut colons, pair.saturating_sub(MARGIN), padded, |a, b| {
-                    visit(Zone::Colons, a, b)
-                });
-            }
-        }
-        if dots.both(text, i) >= 3 {
-            go_on &= extend(&mut dotted, pair, padded, |a, b| visit(Zone::Dotted, a, b));
-        }
-        if !go_on {
-            return false;
-        }
-    }
-    [(Zone::Dense, dense), (Zone::Colons, colons), (Zone::Dotted, dotted)]
-        .into_iter()
-        .all(|(zone, part)| part.is_none_or(|(a, b)| visit(zone, a, b)))
-}
-
-/// Counts a byte in two neighbouring blocks, each block once where it is asked for one after another.
-struct Neighbours {
-    of: u8,
-    /// The last block counted, and how many there were.
-    last: Option<(usize, u8)>,
-}
-
-impl Neighbours {
-    fn of(of: u8) -> Neighbours {
-        Neighbours { of, last: None }
-    }
-
-    /// In block `i` of `text` and the one before it.
-    fn both(&mut self, text: &[u8], i: usize) -> u8 {
-        let of = self.of;
-        let in_block = |i: usize| {
-            let rest = &text[i * BLOCK..];
-            count(&rest[..rest.len().min(BLOCK)], |b| b == of)
-        };
-        let before = match (i.checked_sub(1), self.last) {
-            (None, _) => 0,
-            (Some(j), Some((counted, n))) if counted == j => n,
-            (Some(j), _) => in_block(j),
-        };
-        let here = in_block(i);
-        self.last = Some((i, here));
-        before + here
-    }
-}
-
 /// Joins `start..end` to `zone`, or hands that out and begins a new one.
 fn extend(
     zone: &mut Option<(usize, usize)>,
@@ -487,19 +514,15 @@ fn extend(
     done
 }
 
-/// Bytes of at most two blocks that `is` holds for.
-fn count(block: &[u8], is: impl Fn(u8) -> bool) -> u8 {
-    let sum = |b: &[u8]| b.iter().fold(0u8, |n, b| n.wrapping_add(u8::from(is(*b))));
-    // The fixed size is what lets the compiler unroll.
-    match <&[u8; BLOCK]>::try_from(block) {
-        Ok(whole) => sum(whole),
-        Err(_) => sum(block),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shapes(text: &[u8], emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
+        let mut marks = Marks::default();
+        marks.of(text);
+        super::shapes(text, &marks, emit)
+    }
 
     #[track_caller]
     fn check(text: &str, expect: &[(Shape, usize)]) {
@@ -590,7 +613,9 @@ mod tests {
             let joins = card_gap && (2..=6).contains(&previous) && (2..=7).contains(&digits);
             card_digits = if joins { card_digits + digits } else { digits };
 
-            let single_card = (13..=19).contains(&digits) && matches!(text[start], b'2'..=b'6');
+            let single_card = (13..=19).contains(&digits)
+                && matches!(text[start], b'2'..=b'6')
+                && luhn_of_text(&text[start..i]);
             if (single_card || (card_digits >= 13 && joins)) && !emit(Shape::Card, i) {
                 return false;
             }
@@ -657,6 +682,7 @@ mod tests {
     fn the_walk_by_blocks_finds_what_the_walk_by_bytes_finds() {
         let parts = [
             "4111",
+            "4111111111111111",
             " ",
             "-",
             ".",
@@ -703,8 +729,10 @@ mod tests {
                 true
             });
             let mut got = Vec::new();
-            walk_groups(text.as_bytes(), 0, text.len(), &mut |s, at| {
-                got.push((s as u8, at));
+            shapes(text.as_bytes(), &mut |s, at| {
+                if !matches!(s, Shape::Ipv4 | Shape::Ipv6) {
+                    got.push((s as u8, at));
+                }
                 true
             });
             want.sort_unstable();
@@ -719,6 +747,8 @@ mod tests {
         check("4111 1111 1111 1111", &[(Shape::Card, 19)]);
         check("4111111111111111", &[(Shape::Card, 16)]);
         check("1411111111111111", &[]);
+        check("4111111111111112", &[]);
+        check("0.4111111111111112", &[]);
         check("123-45-6789", &[(Shape::Ssn, 11)]);
         check("(415) 555-2671", &[(Shape::PhoneNanp, 14)]);
         check("020 7183 8750", &[(Shape::PhoneNational, 13)]);
@@ -768,18 +798,5 @@ mod tests {
     fn can_be_stopped() {
         assert!(!shapes(b"4111111111111111", &mut |_, _| false));
         assert!(!shapes(b"2001:db8::1", &mut |_, _| false));
-    }
-
-    #[test]
-    fn every_dense_window_is_inside_a_zone() {
-        for lead in 0..200 {
-            let text = format!("{}1 2 3 4 5 6 7 8{}", "x".repeat(lead), "y".repeat(90));
-            let mut inside = false;
-            zones(text.as_bytes(), |_, a, b| {
-                inside |= a <= lead && lead + 15 <= b;
-                true
-            });
-            assert!(inside, "{lead}");
-        }
     }
 }

@@ -10,12 +10,13 @@
 //! makes a stage panic; the work for one hit is bounded by the rule's longest match, and no position of a text is
 //! tried twice for one rule.
 
-use crate::digits::{self, SHAPES};
-use crate::hs::{self, Database, DatabaseCache, Expression, HsError, HsScratch};
+use crate::digits::{self, Marks};
+use crate::gate::{Gate, Gates, Zones};
+use crate::hs::{self, Database, DatabaseCache, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
-use crate::prose::{self, Alone, Near};
-use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Prose, Rule, TriggerSource};
-use crate::trigger::{self, Trigger};
+use crate::prose::{Alone, Near};
+use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Rule};
+use crate::trigger;
 use crate::validate::{self, Verdict};
 use regex_automata::meta::{Cache, Regex};
 use regex_automata::util::primitives::NonMaxUsize;
@@ -42,26 +43,7 @@ const VALUE_SLACK: usize = 16;
 /// Content blocks of one scan that are looked at as values without a name.
 const ALONE_TEXTS_MAX: usize = 64;
 
-/// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`,
-/// `key: str = "v"`, `key != b"v"`, `set_key("v")`, `name="key" value="v"`.
-const ASSIGN: &str = concat!(
-    r#"[\\"'`\])]{0,4}[ \t]{0,8}(?:string[ \t]{1,4}|value[ \t]{0,2})?"#,
-    r#"(?:(?::[ \t]{0,2}[A-Za-z&]{3,12}[ \t]{0,2}=|[:.?+|!]{0,3}={1,3}>?|:|>)\s{0,10}(?:[A-Za-z@]{0,2}[\\"'`(]{1,4})?"#,
-    r#"|[,(][ \t]{0,4}\\?["'`]|</key>\s{0,12}<string>)"#
-);
-
-/// As [`ASSIGN`], or blanks alone.
-const ASSIGN_SPACED: &str = r#"[ \t]{1,4}[\\"'`]{0,2}"#;
-
-/// Words that say that a name is one of a credential.
-const CREDENTIAL: &str = "(?:key|token|secret|passw(?:or)?d|pwd|passphrase|auth|pat|access|credentials?|creds?|id|sid|\
-    bearer|hash|bot|certificate|license|jwt|dsn|private|session|webhook|login|signature|salt|hec|client|api)[a-z0-9_ ]{0,8}";
-
-/// Joins the name of a service and such a word: `acme.auth.client_secret`, `acme: { "api-key`.
-const NAME_JOINS: &str = r#"[a-z0-9_.:/"'\[\](){}\s-]{0,32}?"#;
-
-/// Most bytes of [`ASSIGN`] before the character of [`ASSIGN_SIGNS`] that it must have.
-const ASSIGN_LEAD_MAX: usize = 30;
+/// One of these joins a key and its value.
 const ASSIGN_SIGNS: &[u8] = b"=:>,(";
 
 /// Why an engine cannot be built. Each is a sentence for the operator.
@@ -221,14 +203,22 @@ pub struct TextFinding {
     pub confidence: Confidence,
 }
 
+/// What is searched: these databases, and of a text what `zones` mean for each, or all of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within<'a> {
+    pub(crate) gates: Gates,
+    pub(crate) zones: Option<&'a Zones>,
+}
+
 /// Working memory of one thread for one engine.
 #[derive(Debug)]
 pub struct Scratch {
-    hs: Option<HsScratch>,
+    hs: HsScratch,
     caches: Vec<Option<Cache>>,
     /// For each rule: how far the current string has been searched.
     resume: Vec<usize>,
     alone: Option<Cache>,
+    marks: Marks,
 }
 
 struct Exact {
@@ -306,14 +296,18 @@ pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
     regexes: Vec<LazyRegex>,
-    /// None when no rule has a trigger for it.
-    database: Option<Database>,
-    /// Index of the first of the triggers written in code; smaller ones are the database's.
+    /// The triggers, by where they are searched for.
+    databases: Vec<(Gate, Database)>,
+    /// Where each trigger is searched for.
+    trigger_gates: Vec<Gates>,
+    /// Where each rule is.
+    rule_gates: Vec<Gates>,
+    /// Index of the first of the triggers written in code; smaller ones are in a database.
     first_shape: u16,
     text_rules: Vec<Vec<RuleIdx>>,
     key_rules: Vec<Vec<RuleIdx>>,
     alone: Alone,
-    /// Of the triggers in the database.
+    /// Of the triggers in the databases.
     patterns: Vec<String>,
     /// Ids of the rules left out.
     disabled: Vec<String>,
@@ -364,7 +358,7 @@ impl Engine {
             if rule.origin == Origin::Builtin {
                 return true;
             }
-            let compiled = compile_rule(rule, &mut Regexes::default())
+            let compiled = compile::compile_rule(rule, &mut Regexes::default())
                 .map_err(|reason| errors.push(rule_error(rule, reason)))
                 .is_ok();
             if !compiled {
@@ -374,7 +368,7 @@ impl Engine {
         });
         loop {
             let mut refused = Vec::new();
-            if let Some(mut engine) = compile(rules.clone(), sources.cache, &mut refused) {
+            if let Some(mut engine) = compile::compile(rules.clone(), sources.cache, &mut refused) {
                 engine.disabled = left_out;
                 return (Some(engine), errors);
             }
@@ -411,10 +405,11 @@ impl Engine {
     /// Working memory for one thread.
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
-            hs: self.database.as_ref().map(HsScratch::for_database).transpose()?,
+            hs: HsScratch::for_databases(self.databases.iter().map(|(_, d)| d))?,
             caches: self.regexes.iter().map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
             alone: None,
+            marks: Marks::default(),
         })
     }
 
@@ -426,6 +421,18 @@ impl Engine {
         scratch: &mut Scratch,
         padded: &[u8],
         len: usize,
+        hits: &mut Hits,
+    ) -> Result<(), Flood> {
+        self.triggers_within(scratch, padded, len, &Within { gates: Gates::ALL, zones: None }, hits)
+    }
+
+    /// As [`Engine::triggers`], but only `within`.
+    pub(crate) fn triggers_within(
+        &self,
+        scratch: &mut Scratch,
+        padded: &[u8],
+        len: usize,
+        within: &Within<'_>,
         hits: &mut Hits,
     ) -> Result<(), Flood> {
         let Hits { items, cap } = &mut *hits;
@@ -444,24 +451,48 @@ impl Engine {
             }
             room
         };
-        if let Some(database) = &self.database {
-            let Some(hs) = &mut scratch.hs else { return Err(Flood) };
-            let flow = hs::scan(database, hs, padded, len, |id, end| {
-                if push(id as u16, end) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
-            debug_assert!(flow.is_ok(), "{flow:?}");
-            if flow != Ok(ControlFlow::Continue(())) {
+        for (gate, database) in self.databases.iter().filter(|(gate, _)| within.gates.has(*gate)) {
+            let mut scan = |from: usize, to: usize| {
+                let flow = hs::scan(database, &mut scratch.hs, &padded[from..], to - from, |id, end| {
+                    if push(id as u16, from as u32 + end) {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                });
+                // Other errors need a text above 4 GB or a foreign scratch; unseen text is refused like a flood.
+                debug_assert!(flow.is_ok(), "{flow:?}");
+                flow == Ok(ControlFlow::Continue(()))
+            };
+            let done = match within.zones {
+                Some(zones) => zones.parts(*gate, len, scan),
+                None => scan(0, len),
+            };
+            if !done {
                 return Err(Flood);
             }
         }
-        if !digits::shapes(&padded[..len], &mut |shape, end| {
+        let marks = match within.zones {
+            Some(zones) => zones.marks(),
+            None => {
+                scratch.marks.of(&padded[..len]);
+                &scratch.marks
+            }
+        };
+        if !digits::shapes(&padded[..len], marks, &mut |shape, end| {
             push(self.first_shape + shape as u16, end as u32)
         }) {
             return Err(Flood);
         }
         hits.items.sort_unstable();
+        hits.items.dedup();
         Ok(())
+    }
+
+    /// The databases that the rules which are `on` need.
+    pub(crate) fn gates(&self, on: impl Fn(usize) -> bool) -> Gates {
+        let all = self.rule_gates.iter().enumerate().filter(|(i, _)| on(*i));
+        all.fold(Gates::NONE, |sum, (_, gates)| sum.and(*gates))
     }
 
     /// Rules that a hit of this trigger inside a string may mean.
@@ -688,7 +719,7 @@ impl Engine {
 
     /// Number of triggers, and bytes of their compiled form.
     pub fn trigger_stats(&self) -> (usize, usize) {
-        (self.text_rules.len(), self.database.as_ref().map_or(0, Database::size_bytes))
+        (self.text_rules.len(), self.databases.iter().map(|(_, d)| d.size_bytes()).sum())
     }
 
     /// Compiles the patterns of the operator's rules.
@@ -920,245 +951,6 @@ fn name_at(text: &str, from: usize, to: usize) -> &str {
     text.get(from - before..to).unwrap_or_default()
 }
 
-fn compile(
-    rules: Vec<Rule>,
-    cache: Option<&dyn DatabaseCache>,
-    errors: &mut Vec<EngineError>,
-) -> Option<Engine> {
-    let mut triggers: Vec<Trigger> = Vec::new();
-    let mut text_rules: Vec<Vec<RuleIdx>> = Vec::new();
-    let mut key_rules: Vec<Vec<RuleIdx>> = Vec::new();
-    let mut exact = Vec::with_capacity(rules.len());
-    let mut regexes = Regexes::default();
-    let mut slot_of = |t: &Trigger, text_rules: &mut Vec<Vec<RuleIdx>>, key_rules: &mut Vec<Vec<RuleIdx>>| {
-        if let Some(i) = triggers.iter().position(|o| o.hs == t.hs) {
-            return i;
-        }
-        triggers.push(t.clone());
-        text_rules.push(Vec::new());
-        key_rules.push(Vec::new());
-        triggers.len() - 1
-    };
-    if rules.len() > usize::from(u16::MAX) / 2 {
-        errors.push(EngineError::Builtin("too many rules".into()));
-        return None;
-    }
-    for (i, rule) in rules.iter().enumerate() {
-        let idx = RuleIdx(i as u16);
-        match compile_rule(rule, &mut regexes) {
-            Ok((compiled, in_text, in_key)) => {
-                for t in &in_text {
-                    let slot = slot_of(t, &mut text_rules, &mut key_rules);
-                    text_rules[slot].push(idx);
-                }
-                for t in &in_key {
-                    let slot = slot_of(t, &mut text_rules, &mut key_rules);
-                    key_rules[slot].push(idx);
-                }
-                exact.push(compiled);
-            }
-            Err(reason) => errors.push(rule_error(rule, reason)),
-        }
-    }
-    if !errors.is_empty() {
-        return None;
-    }
-    let alone_trigger = rules.iter().any(|r| matches!(r.form, Form::Alone(_))).then(|| {
-        let text_member = Trigger { hs: prose::TEXT_MEMBER.into(), reach: None };
-        TriggerIdx(slot_of(&text_member, &mut text_rules, &mut key_rules) as u16)
-    });
-    let first_shape = triggers.len() as u16;
-    text_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
-    key_rules.resize(triggers.len() + SHAPES.len(), Vec::new());
-    for (i, rule) in rules.iter().enumerate() {
-        for source in &rule.triggers {
-            if let TriggerSource::Shape(shape) = source {
-                text_rules[usize::from(first_shape) + *shape as usize].push(RuleIdx(i as u16));
-            }
-        }
-    }
-    let mut lone = Vec::new();
-    for (i, rule) in rules.iter().enumerate() {
-        if let Form::Alone(value) = &rule.form {
-            lone.push((RuleIdx(i as u16), value.as_str(), rule.caseless));
-        }
-    }
-    let alone = match Alone::new(&lone, alone_trigger) {
-        Ok(alone) => alone,
-        Err(reason) => {
-            errors.push(EngineError::Builtin(reason));
-            return None;
-        }
-    };
-    let expressions: Vec<Expression<'_>> = triggers
-        .iter()
-        .enumerate()
-        .map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 })
-        .collect();
-    // Hyperscan compiles no empty set.
-    let database = (!expressions.is_empty()).then(|| Database::cached(&expressions, cache)).transpose();
-    match database {
-        Ok(database) => Some(Engine {
-            rules,
-            exact,
-            regexes: regexes.lazy,
-            database,
-            first_shape,
-            text_rules,
-            key_rules,
-            alone,
-            disabled: Vec::new(),
-            patterns: triggers.iter().map(|t| t.hs.clone()).collect(),
-        }),
-        Err(HsError::Pattern { index, message }) => {
-            for rule in text_rules[index].iter().chain(&key_rules[index]) {
-                let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
-                errors.push(rule_error(&rules[usize::from(rule.0)], reason));
-            }
-            None
-        }
-        Err(e) => {
-            errors.push(e.into());
-            None
-        }
-    }
-}
-
-/// Triggers for strings and for JSON keys.
-type CompiledRule = (Exact, Vec<Trigger>, Vec<Trigger>);
-
-fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<CompiledRule, String> {
-    let (text, key) = match &rule.form {
-        Form::Pattern(pattern) => (pattern.clone(), None),
-        Form::Alone(value) => (value.clone(), None),
-        Form::Keyed { prose: Some(prose), key, value, .. } => {
-            return compile_near(rule, prose, key, value, regexes);
-        }
-        Form::Keyed { key, value, in_text, .. } => {
-            let group = if value.contains("(?P<secret>") { "(?:" } else { "(?P<secret>" };
-            (format!("(?i:{key}){ASSIGN}{group}{value})"), Some((key, value, *in_text)))
-        }
-        Form::Service { service, value, in_text } => {
-            return compile_service(rule, service, value, *in_text, regexes);
-        }
-    };
-    let hir = trigger::parse(&text, rule.caseless)?;
-    let longest = hir.properties().maximum_len();
-    let length_max = match (longest, rule.length_max) {
-        (_, Some(max)) => longest.map_or(max, |l| l.min(max)),
-        (Some(longest), None) if longest <= MATCH_LENGTH_MAX => longest,
-        _ => {
-            return Err(format!(
-                "needs max_length, as its pattern is unbounded or over {MATCH_LENGTH_MAX} bytes"
-            ));
-        }
-    };
-    let mut in_text = Vec::new();
-    let mut in_key = Vec::new();
-    let mut reach = 0;
-    let mut assign_within = None;
-    match key {
-        Some((key, _, also_text)) => {
-            let t = trigger::of_key(key)?;
-            let key_max = trigger::parse(key, true)?.properties().maximum_len().unwrap_or(length_max);
-            reach = t.reach.unwrap_or(length_max);
-            assign_within = Some(key_max + ASSIGN_LEAD_MAX);
-            if also_text {
-                in_text.push(t.clone());
-            }
-            in_key.push(t);
-        }
-        None => {
-            for source in &rule.triggers {
-                match source {
-                    TriggerSource::Derived => {
-                        let t = trigger::derive(&text, rule.caseless)?;
-                        reach = reach.max(t.reach.unwrap_or(length_max));
-                        in_text.push(t);
-                    }
-                    TriggerSource::Shape(_) => reach = length_max,
-                    TriggerSource::Pattern { pattern, caseless } => {
-                        let t = trigger::whole(pattern, *caseless)?;
-                        // One that begins with the same literal as the pattern fires at its start; others anywhere in the match.
-                        let literal =
-                            |head: &str| head.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                        let same_start =
-                            text.get(..3).is_some_and(|head| literal(head) && pattern.starts_with(head));
-                        reach = reach.max(t.reach.filter(|_| same_start).unwrap_or(length_max));
-                        in_text.push(t);
-                    }
-                }
-            }
-        }
-    }
-    let (text, group) = regexes.intern(&text, rule.caseless)?;
-    let keyed = match key {
-        Some((key, value, _)) => {
-            // As in text, where an assignment follows, nothing may stand behind the name.
-            let key = regexes.intern(&format!(r#"(?:{key})["'\])\s]{{0,4}}$"#), true)?.0;
-            let (value, group) = regexes.intern(value, rule.caseless)?;
-            Some(Keyed { key, value, group })
-        }
-        None => None,
-    };
-    Ok((
-        Exact { text, at_hit: false, group, keyed, reach, length_max, assign_within, near: None },
-        in_text,
-        in_key,
-    ))
-}
-
-/// A rule whose name may stand in a sentence with the value.
-fn compile_near(
-    rule: &Rule,
-    prose: &Prose,
-    key: &str,
-    value: &str,
-    regexes: &mut Regexes,
-) -> Result<CompiledRule, String> {
-    let longest = trigger::parse(value, rule.caseless)?.properties().maximum_len();
-    let length_max = match (longest, rule.length_max) {
-        (longest, Some(max)) => longest.map_or(max, |l| l.min(max)),
-        (Some(longest), None) if longest <= MATCH_LENGTH_MAX => longest,
-        _ => return Err("needs max_length".into()),
-    };
-    let triggers = Near::triggers(key, &prose.names)?;
-    let near = Near::new(rule, prose, key, length_max, regexes)?;
-    let (value, group) = regexes.intern(value, rule.caseless)?;
-    let keyed = Some(Keyed { key: near.key, value, group });
-    let (text, at_hit, near) = (near.words, false, Some(near));
-    let exact = Exact { text, at_hit, group, keyed, reach: 0, length_max, assign_within: None, near };
-    Ok((exact, triggers.clone(), triggers))
-}
-
-/// The trigger of a service is its whole name, so that the exact pattern begins behind it and is the same for all
-/// services with the same form of credential.
-fn compile_service(
-    rule: &Rule,
-    service: &str,
-    value: &str,
-    also_text: bool,
-    regexes: &mut Regexes,
-) -> Result<CompiledRule, String> {
-    let name = trigger::whole(service, true)?;
-    let name_min = trigger::parse(service, true)?.properties().minimum_len().unwrap_or(0);
-    if name_min < 3 || name.reach.is_none() {
-        return Err("the name of a service needs three characters and an upper bound".into());
-    }
-    let text = format!("(?i:(?:{NAME_JOINS}{CREDENTIAL})?)(?:{ASSIGN}|{ASSIGN_SPACED})(?P<secret>{value})");
-    let Some(length_max) = trigger::parse(&text, rule.caseless)?.properties().maximum_len() else {
-        return Err("the value of a service needs an upper bound".into());
-    };
-    let (text, group) = regexes.intern(&text, rule.caseless)?;
-    let key = regexes.intern(&format!(r#"{CREDENTIAL}["'\])\s]{{0,4}}$"#), true)?.0;
-    let (value, value_group) = regexes.intern(value, rule.caseless)?;
-    let keyed = Some(Keyed { key, value, group: value_group });
-    let in_text = if also_text { vec![name.clone()] } else { Vec::new() };
-    let exact =
-        Exact { text, at_hit: true, group, keyed, reach: 0, length_max, assign_within: None, near: None };
-    Ok((exact, in_text, vec![name]))
-}
-
 /// Compiles for searching bytes with ASCII classes.
 fn exact_regex(pattern: &str, caseless: bool) -> Result<Regex, String> {
     Regex::builder()
@@ -1170,6 +962,7 @@ fn exact_regex(pattern: &str, caseless: bool) -> Result<Regex, String> {
         })
 }
 
+mod compile;
 mod examples;
 mod probe;
 mod sources;

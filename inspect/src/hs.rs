@@ -268,7 +268,8 @@ fn take_compile_error(error: *mut RawCompileError, code: c_int) -> HsError {
 
 /// Working memory of one scanning thread; about 50 KB.
 pub struct HsScratch {
-    raw: NonNull<RawScratch>,
+    /// None when there is no database to search with.
+    raw: Option<NonNull<RawScratch>>,
 }
 
 // SAFETY: the library keeps no thread-local state about a scratch; it must only not be used by two scans at once,
@@ -278,17 +279,32 @@ unsafe impl Send for HsScratch {}
 impl HsScratch {
     /// Working memory for `db`.
     pub fn for_database(db: &Database) -> Result<HsScratch, HsError> {
+        HsScratch::for_databases([db])
+    }
+
+    /// Working memory for each of `databases`, one at a time.
+    pub fn for_databases<'a>(
+        databases: impl IntoIterator<Item = &'a Database>,
+    ) -> Result<HsScratch, HsError> {
         let mut raw = ptr::null_mut();
-        // SAFETY: `db` is live; `raw` is a valid out-pointer holding null, which asks for a new scratch.
-        let code = unsafe { hs_alloc_scratch(db.raw.as_ptr(), &raw mut raw) };
-        NonNull::new(raw).filter(|_| code == SUCCESS).map(|raw| HsScratch { raw }).ok_or(HsError::Code(code))
+        for db in databases {
+            // SAFETY: `db` is live; `raw` is a valid out-pointer that holds null, which asks for a new scratch, or what an
+            // earlier call put there, which is made larger. After an error it is not used again.
+            let code = unsafe { hs_alloc_scratch(db.raw.as_ptr(), &raw mut raw) };
+            if code != SUCCESS {
+                return Err(HsError::Code(code));
+            }
+        }
+        Ok(HsScratch { raw: NonNull::new(raw) })
     }
 }
 
 impl Drop for HsScratch {
     fn drop(&mut self) {
-        // SAFETY: `raw` came from hs_alloc_scratch, is not in use (we own it) and is freed once.
-        unsafe { hs_free_scratch(self.raw.as_ptr()) };
+        if let Some(raw) = self.raw {
+            // SAFETY: `raw` came from hs_alloc_scratch, is not in use (we own it) and is freed once.
+            unsafe { hs_free_scratch(raw.as_ptr()) };
+        }
     }
 }
 
@@ -344,6 +360,7 @@ pub fn scan<F: FnMut(u32, u32) -> ControlFlow<()>>(
         "scanned text needs {SCAN_PADDING} readable bytes behind it"
     );
     let length = c_uint::try_from(len).map_err(|_| HsError::Code(-1))?;
+    let scratch = scratch.raw.ok_or(HsError::Code(-1))?;
     let mut call = Call { on_match, panic: None };
     // SAFETY: `db` and `scratch` are live and the scratch is exclusively ours; `padded` has `length` + 64 readable
     // bytes; the trampoline's type parameter is the type behind the context pointer, and it never unwinds.
@@ -353,7 +370,7 @@ pub fn scan<F: FnMut(u32, u32) -> ControlFlow<()>>(
             padded.as_ptr().cast(),
             length,
             0,
-            scratch.raw.as_ptr(),
+            scratch.as_ptr(),
             trampoline::<F>,
             (&raw mut call).cast(),
         )

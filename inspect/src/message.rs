@@ -13,6 +13,8 @@ pub use crate::replace::placeholder;
 pub use tokens::{Opened, Tokens};
 
 use crate::decode::{Bounds, Joins, Origin, Trust, Views};
+use crate::engine::Within;
+use crate::gate::{Gates, LOOK_AHEAD, MEMBER_BYTES, Zones};
 use crate::replace;
 use crate::{Confidence, Context, Engine, Hit, Hits, Place, RuleIdx, Scratch, TextFinding, resolve_overlaps};
 mod tokens;
@@ -49,6 +51,8 @@ const CONTEXT_BYTES_MAX: usize = 32 << 10;
 #[derive(Debug, Clone)]
 pub struct Plan {
     modes: Vec<Mode>,
+    /// Where the rules that are not off are searched for.
+    gates: Gates,
     strongest: Mode,
     findings_max: usize,
     tokens: Tokens,
@@ -90,8 +94,21 @@ impl Plan {
             if r.confidence == Confidence::Low { mode.min(Mode::Detect) } else { mode }
         };
         let modes: Vec<Mode> = engine.rules().iter().map(mode).collect();
-        let strongest = modes.iter().copied().max().unwrap_or(Mode::Off);
-        Plan { modes, strongest, findings_max, tokens: Tokens::default(), tools: None }
+        let plan = Plan {
+            modes,
+            gates: Gates::NONE,
+            strongest: Mode::Off,
+            findings_max,
+            tokens: Tokens::default(),
+            tools: None,
+        };
+        plan.summed_up(engine)
+    }
+
+    fn summed_up(mut self, engine: &Engine) -> Plan {
+        self.strongest = self.modes.iter().copied().max().unwrap_or(Mode::Off);
+        self.gates = engine.gates(|rule| self.modes.get(rule).is_some_and(|m| *m != Mode::Off));
+        self
     }
 
     /// The same with keys for what is hashed or becomes a token.
@@ -108,8 +125,7 @@ impl Plan {
             }
         }
         self.tools = self.tools.map(|t| Box::new(t.without(engine, disabled)));
-        self.strongest = self.modes.iter().copied().max().unwrap_or(Mode::Off);
-        self
+        self.summed_up(engine)
     }
 
     /// Nothing is looked for.
@@ -117,7 +133,7 @@ impl Plan {
         self.strongest == Mode::Off && self.tools.as_ref().is_none_or(|t| t.is_off())
     }
 
-    /// The plan for this message: chosen once, when something has fired.
+    /// The plan for this message.
     fn of(&self, doc: &Doc) -> &Plan {
         match &self.tools {
             Some(tools) if of_result(doc, b"tools").is_some() => tools,
@@ -264,9 +280,15 @@ pub struct Inspector {
     /// What the message's strings say once decoded.
     views: Views,
     bounds: Bounds,
+    zones: Zones,
+    /// What the message is searched with.
+    gates: Gates,
     scanned: usize,
     flood: bool,
     protocol: bool,
+    /// Search everything for everything: what the search within zones is compared with.
+    #[cfg(test)]
+    everywhere: bool,
 }
 
 /// Memory for the JSON in a string.
@@ -298,9 +320,13 @@ impl Inspector {
             levels: Vec::new(),
             views: Views::default(),
             bounds: Bounds::default(),
+            zones: Zones::default(),
+            gates: Gates::ALL,
             scanned: 0,
             flood: false,
             protocol: true,
+            #[cfg(test)]
+            everywhere: false,
         }
     }
 
@@ -323,19 +349,20 @@ impl Inspector {
     }
 
     /// Stage 1 over the next [`SLICE_BYTES`] or so; true when the whole message has been scanned.
-    pub fn scan_slice(&mut self, engine: &Engine, scratch: &mut Scratch, doc: &Doc) -> bool {
+    pub fn scan_slice(&mut self, engine: &Engine, scratch: &mut Scratch, plan: &Plan, doc: &Doc) -> bool {
         let from = self.scanned;
         let to = (from + SLICE_BYTES).min(doc.wire_len());
         let base = from.saturating_sub(OVERLAP_BYTES);
-        self.slice_hits.clear();
-        if engine.triggers(scratch, &doc.padded()[base..], to - base, &mut self.slice_hits).is_err() {
-            self.flood = true;
-            return true;
+        if from == 0 {
+            self.gates = plan.of(doc).gates;
         }
-        let shifted =
-            self.slice_hits.as_slice().iter().map(|h| Hit { end: h.end + base as u32, trigger: h.trigger });
+        let mut hits = std::mem::replace(&mut self.slice_hits, Hits::with_cap(0));
+        hits.clear();
+        self.flood |= !self.triggers(engine, scratch, doc, base..to, &mut hits);
+        let shifted = hits.as_slice().iter().map(|h| Hit { end: h.end + base as u32, trigger: h.trigger });
         self.hits.extend(shifted.filter(|h| from == 0 || h.end as usize > from));
-        if self.hits.len() > HITS_MAX {
+        self.slice_hits = hits;
+        if self.flood || self.hits.len() > HITS_MAX {
             self.flood = true;
             return true;
         }
@@ -345,6 +372,30 @@ impl Inspector {
             self.views.of(doc, &self.bounds, self.joins(doc));
         }
         done
+    }
+
+    /// The hits in this part of a document, counted from its beginning; false for too many.
+    fn triggers(
+        &mut self,
+        engine: &Engine,
+        scratch: &mut Scratch,
+        doc: &Doc,
+        part: Range<usize>,
+        hits: &mut Hits,
+    ) -> bool {
+        let (text, len) = (&doc.padded()[part.start..], part.len());
+        let ahead = (part.end + LOOK_AHEAD).min(doc.wire_len());
+        self.zones.of(&doc.padded()[part.start..ahead], len);
+        if !self.zones.are_full() {
+            let elsewhere = part.len() < doc.wire_len();
+            for key in distant_keys(doc, &part) {
+                self.zones.add(key.start - part.start, key.end - part.start, elsewhere);
+            }
+        }
+        let within = Within { gates: self.gates, zones: Some(&self.zones) };
+        #[cfg(test)]
+        let within = if self.everywhere { Within { zones: None, ..within } } else { within };
+        engine.triggers_within(scratch, text, len, &within, hits).is_ok()
     }
 
     /// Stage 2 and the verdict. `wire` is what `doc` was parsed from; `out` receives the redacted text when the verdict
@@ -388,7 +439,7 @@ impl Inspector {
         out: &mut Vec<u8>,
     ) -> Report {
         self.start();
-        while !self.scan_slice(engine, scratch, doc) {}
+        while !self.scan_slice(engine, scratch, plan, doc) {}
         self.finish(engine, scratch, plan, doc, wire, out)
     }
 
@@ -461,7 +512,7 @@ impl Inspector {
     ) -> Vec<Found> {
         let plan = plan.of(doc);
         self.start();
-        while !self.scan_slice(engine, scratch, doc) {}
+        while !self.scan_slice(engine, scratch, plan, doc) {}
         self.find(engine, scratch, plan, doc);
         let mut out = Vec::with_capacity(self.found.len());
         for group in self.found.chunk_by(|a, b| a.tok == b.tok) {
@@ -512,7 +563,9 @@ impl Inspector {
         }
         let mut hits = std::mem::replace(&mut self.slice_hits, Hits::with_cap(0));
         hits.clear();
-        self.flood |= engine.triggers(scratch, views.padded(), views.len(), &mut hits).is_err();
+        let within = Within { gates: self.gates, zones: None };
+        let seen = engine.triggers_within(scratch, views.padded(), views.len(), &within, &mut hits);
+        self.flood |= seen.is_err();
         let (mut untouchable_toks, mut plain) = (None, None);
         let mut rest = hits.as_slice();
         for (i, view) in views.all().iter().enumerate() {
@@ -688,8 +741,7 @@ impl Inspector {
         let is_json = match self.parser.parse(text, &mut level.doc) {
             Ok(()) | Err(JsonError::DuplicateKey) => {
                 let inner = &level.doc;
-                let blind =
-                    engine.triggers(scratch, inner.padded(), inner.wire_len(), &mut level.hits).is_err();
+                let blind = !self.triggers(engine, scratch, inner, 0..inner.wire_len(), &mut level.hits);
                 self.flood |= blind;
                 if !blind {
                     level.views.of(inner, &self.bounds, self.joins(inner));
@@ -786,7 +838,7 @@ impl Inspector {
                 Err(_) => break,
             }
             self.start();
-            while !self.scan_slice(engine, scratch, &doc) {}
+            while !self.scan_slice(engine, scratch, plan, &doc) {}
             self.find(engine, scratch, plan, &doc);
             self.found.retain(|f| plan.mode_of(&f.finding).removes());
             self.find_copies(engine, plan, &doc, removed);
@@ -965,6 +1017,21 @@ fn may_nest(doc: &Doc, t: &json::Tok) -> bool {
     t.kind == Kind::String
         && matches!(first, Some(b'{' | b'[' | b'"'))
         && memchr::memchr(b'\\', text).is_some()
+}
+
+/// The keys in a part of a document, as far as they lie in it, that are so far from the end of what they name that a value
+/// there may be too far from them for [`Zones`].
+fn distant_keys(doc: &Doc, part: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let toks = doc.toks();
+    // A key that begins before may reach into it.
+    let first = toks.partition_point(|t| (t.start as usize) < part.start).saturating_sub(1);
+    let there = toks.iter().enumerate().skip(first).take_while(|(_, t)| (t.start as usize) < part.end);
+    let keys = there.filter(|(_, t)| t.kind == Kind::Key);
+    keys.filter_map(|(i, key)| {
+        let value_end = toks.get(i + 1).map_or(0, |v| v.end as usize);
+        let (start, end) = ((key.start as usize).max(part.start), (key.end as usize).min(part.end));
+        (value_end - key.start as usize > MEMBER_BYTES && start < end).then_some(start..end)
+    })
 }
 
 /// A rule whose key pattern fired in the key `key`, tried on the member's value; false when that has too many elements.
@@ -1152,4 +1219,56 @@ fn splice(
     out.extend_from_slice(&wire[at..]);
     removed.sort_unstable();
     removed.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Bytes around a value that hold nothing, longer than any zone.
+    fn filler(n: usize) -> String {
+        "the quick brown fox jumps, and so on; ".repeat(n)
+    }
+
+    /// What is found when triggers are searched for around what may be a value is what is found when they are searched for
+    /// everywhere: every rule's examples, far into a document, with their names near and far.
+    #[test]
+    fn nothing_is_found_only_outside_of_zones() {
+        let engine = Engine::builtin().expect("the built-in rules");
+        let mut scratch = engine.new_scratch().expect("memory");
+        let actions = Actions { default: Mode::Redact, types: std::collections::BTreeMap::new() };
+        let plan = Plan::new(&engine, &actions, 1000);
+        let mut inspector = Inspector::for_documents(JsonLimits::default());
+        let (mut doc, mut documents) = (Doc::default(), 0);
+        let mut check = |document: &str| {
+            Parser::new(JsonLimits::default()).parse(document.as_bytes(), &mut doc).expect("JSON");
+            let mut found = [false, true].map(|everywhere| {
+                inspector.everywhere = everywhere;
+                inspector.report(&engine, &mut scratch, &plan, &doc, document.as_bytes())
+            });
+            found.iter_mut().for_each(|f| f.retain(|f| f.mode != Mode::Off));
+            assert_eq!(found[0], found[1], "{document}");
+            documents += found[0].len();
+        };
+        for (i, rule) in engine.rules().iter().enumerate() {
+            let (before, behind) = (filler(20 + i % 50), filler(20));
+            for example in &rule.examples {
+                check(&json!({ "a": format!("{before}{example} {behind}") }).to_string());
+            }
+            for (key, value) in &rule.key_examples {
+                let value = Value::from(value.as_str());
+                check(&json!({ "a": before, key: value, "z": behind }).to_string());
+                check(&json!({ "a": { key: [behind, value, before] } }).to_string());
+                check(&json!({ "a": [{ key: { "x": behind, "number": value } }] }).to_string());
+                let spaces = " ".repeat(700);
+                check(&format!("{{\"a\": \"{before}\", {}:{spaces}{value}}}", Value::from(key.as_str())));
+                check(&format!(
+                    "{{\"a\": {}}}",
+                    json!(format!("{{{before}{}: {value}}}", Value::from(key.as_str())))
+                ));
+            }
+        }
+        assert!(documents > 3500, "{documents}");
+    }
 }

@@ -115,6 +115,16 @@ impl Near {
         Ok(kept)
     }
 
+    /// Most bytes from the word's beginning to that of the first value behind it.
+    pub(crate) fn lead(&self) -> usize {
+        self.word_max + self.gap
+    }
+
+    /// Most bytes from the beginning of a value to the end of the word behind it.
+    pub(crate) fn tail(&self) -> usize {
+        self.value_max + BEFORE_MAX + self.word_max
+    }
+
     /// The word that a hit ending at `hit_end` lies in.
     pub(crate) fn word(&self, words: &Regex, cache: &mut Cache, text: &str, hit_end: usize) -> Option<Word> {
         let hit_end = hit_end.min(text.len());

@@ -21,6 +21,7 @@ mod secret_generic;
 mod secret_keys;
 mod secret_words;
 
+pub(crate) use checksum::luhn_of_text;
 pub(crate) use hidden::strip;
 pub(crate) use secret::{entropy_bits, is_placeholder};
 

@@ -72,7 +72,7 @@ impl Judge {
         }
         let engine = &local.snapshot.engine;
         self.inspector.start();
-        while !self.inspector.scan_slice(engine, &mut local.scratch.borrow_mut(), &self.doc) {
+        while !self.inspector.scan_slice(engine, &mut local.scratch.borrow_mut(), plan, &self.doc) {
             if wire.len() > 4 * SLICE_BYTES {
                 ctx.pause.wait().await;
             }

@@ -5,6 +5,7 @@
 //! and pictures cost next to nothing.
 
 use super::{Bounds, Source, Trust, View, Views, token_at};
+use crate::masks::{self, BLOCK, Masks, in_base64};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -38,7 +39,7 @@ const fn classes() -> [u8; 256] {
     let mut b = 0;
     while b < 256 {
         let c = b as u8;
-        if c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'-' | b'_') {
+        if in_base64(c) {
             table[b] |= BASE64;
         }
         if c.is_ascii_hexdigit() {
@@ -115,12 +116,23 @@ struct Run {
 /// Calls `found` for each run in `text`, by rising start.
 fn each(text: &[u8], mut found: impl FnMut(Run)) {
     let mut done = 0;
-    blocks(text, |base, masks| {
-        let mut candidates = masks.candidates();
+    let mut last = Masks::default();
+    let mut visit = |i: usize, masks: Masks| {
+        let both = Pair { here: last, next: masks };
+        last = masks;
+        let Some(base) = i.checked_sub(1).map(|i| i * BLOCK) else { return };
+        let mut candidates = both.candidates();
         while candidates != 0 {
-            let at = base + candidates.trailing_zeros() as usize;
+            let bit = candidates.trailing_zeros();
+            let at = base + bit as usize;
             candidates &= candidates - 1;
             if at < done {
+                continue;
+            }
+            if let Some(word) = both.word(bit)
+                && is_word(text, at, word)
+            {
+                candidates &= u64::MAX.checked_shl(bit + word).unwrap_or(0);
                 continue;
             }
             if let Some(run) = run_at(text, done, at) {
@@ -128,72 +140,52 @@ fn each(text: &[u8], mut found: impl FnMut(Run)) {
                 found(run);
             }
         }
-    });
+    };
+    let count = masks::each(text, &mut visit);
+    visit(count, Masks::default());
 }
 
-/// Where something may be seen in 64 bytes, and in the 64 behind them.
-#[derive(Debug, Clone, Copy, Default)]
-struct Masks {
-    base64: u128,
-    separators: u128,
+/// A block and the one behind it.
+struct Pair {
+    here: Masks,
+    next: Masks,
 }
 
-impl Masks {
-    /// Bytes of the first half where one of the shortest runs may begin.
-    fn candidates(self) -> u64 {
+impl Pair {
+    fn both(&self, of: fn(&Masks) -> u64) -> u128 {
+        u128::from(of(&self.here)) | u128::from(of(&self.next)) << 64
+    }
+
+    /// Bytes of the first block where one of the shortest runs may begin, or the first separator of one.
+    fn candidates(&self) -> u64 {
+        let (base64, space) = (self.both(|m| m.base64), self.both(|m| m.space));
         // Sixteen in a row.
-        let two = self.base64 & self.base64 >> 1;
+        let two = base64 & base64 >> 1;
         let four = two & two >> 2;
         let eight = four & four >> 4;
         let dense = eight & eight >> 8;
-        // Five separators at the distance of pairs, or of single characters.
-        let s = self.separators;
-        let pairs = s & s >> 3 & s >> 6 & s >> 9 & s >> 12;
-        let singles = s & s >> 2 & s >> 4 & s >> 6 & s >> 8;
+        // Five separators, each before a pair, or each space before a single character.
+        let pair = (space | self.both(|m| m.colon) | self.both(|m| m.dash)) & two >> 1;
+        let pairs = pair & pair >> 3 & pair >> 6 & pair >> 9 & pair >> 12;
+        let single = space & !(space >> 1);
+        let singles = single & single >> 2 & single >> 4 & single >> 6 & single >> 8;
         (dense | pairs | singles) as u64
     }
-}
 
-/// Calls `visit` with the masks of each 64 bytes of `text`.
-fn blocks(text: &[u8], mut visit: impl FnMut(usize, Masks)) {
-    let (whole, rest) = text.as_chunks::<64>();
-    let mut last = [0; 64];
-    last[..rest.len()].copy_from_slice(rest);
-    let mut before = Masks::default();
-    for (i, block) in whole.iter().chain([&last, &[0; 64]]).enumerate() {
-        let (base64, separators) = classify(block);
-        let both = Masks {
-            base64: before.base64 | u128::from(base64) << 64,
-            separators: before.separators | u128::from(separators) << 64,
-        };
-        if i > 0 {
-            visit((i - 1) * 64, both);
-        }
-        before = Masks { base64: u128::from(base64), separators: u128::from(separators) };
+    /// Length of what begins at `bit` and has no capital, when it ends in these blocks: in Base64, a word or a path.
+    fn word(&self, bit: u32) -> Option<u32> {
+        let len = (self.both(|m| m.base64) >> bit).trailing_ones();
+        let bits = u128::MAX.checked_shr(128 - len)? << bit;
+        (bit + len < 128 && self.both(|m| m.capital) & bits == 0).then_some(len)
     }
 }
 
-/// A bit for each byte that belongs to Base64, and for each that may separate. Plain code that the compiler turns into
-/// vector instructions.
-fn classify(block: &[u8; 64]) -> (u64, u64) {
-    let (mut dense, mut gaps) = ([0u8; 64], [0u8; 64]);
-    for i in 0..64 {
-        let b = block[i];
-        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
-        // Digits and the slash before them.
-        let digit = b.wrapping_sub(b'/') < 11;
-        dense[i] = u8::from(letter | digit | (b == b'+') | (b == b'-') | (b == b'_'));
-        gaps[i] = u8::from((b == b' ') | (b == b':') | (b == b'-'));
-    }
-    (packed(&dense), packed(&gaps))
-}
-
-/// Bytes of zero and one as bits.
-fn packed(flags: &[u8; 64]) -> u64 {
-    flags.as_chunks::<8>().0.iter().enumerate().fold(0, |mask, (i, eight)| {
-        // The multiplication moves the eight lowest bits side by side.
-        mask | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i)
-    })
+/// True when `len` bytes at `at`, which hold no capital, are nothing encoded: no hexadecimal digits, no pairs of them, and
+/// no line of several.
+fn is_word(text: &[u8], at: usize, len: u32) -> bool {
+    let behind = at + len as usize;
+    text[at..behind].iter().take(6).any(|b| !is(*b, HEX) && *b != b'-')
+        && !matches!(text.get(behind), Some(b'\n' | b'\r' | b'\\' | b'='))
 }
 
 /// The run that `at` may begin, or of which it is the first separator.

@@ -135,16 +135,25 @@ fn lines(views: &mut Views, doc: &Doc) {
     // Where the chain goes on.
     let mut joint = 0;
     for at in memchr_iter(b'\n', text) {
-        let behind =
-            at + 1 + text[at + 1..].iter().take(64).take_while(|b| matches!(b, b' ' | b'\t')).count();
         let before =
             at - text[..at].iter().rev().take(64).take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
+        // Most lines end or begin with what belongs to no token.
+        if chain.parts == 0 && !in_token(before.checked_sub(1).and_then(|i| text.get(i))) {
+            continue;
+        }
+        let behind =
+            at + 1 + text[at + 1..].iter().take(64).take_while(|b| matches!(b, b' ' | b'\t')).count();
+        let goes_on_with =
+            in_token(before.checked_sub(1).and_then(|i| text.get(i))) && in_token(text.get(behind));
+        if chain.parts == 0 && !goes_on_with {
+            continue;
+        }
         let left = last_word(&text[before.saturating_sub(PART_MAX)..before]);
         let right = first_word(&text[behind..text.len().min(behind + PART_MAX)]);
         let goes_on = chain.parts > 0 && before - left == joint;
         if !goes_on {
             chain.end(views);
-            if !goes_on_with(text, before, behind) {
+            if !goes_on_with {
                 continue;
             }
             // A line of one word may be followed by another.
@@ -164,10 +173,9 @@ fn lines(views: &mut Views, doc: &Doc) {
     chain.end(views);
 }
 
-/// Whether a value may stand across a break: most lines end and begin with what belongs to no token.
-fn goes_on_with(text: &[u8], before: usize, behind: usize) -> bool {
-    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_graphic() && !b"\"'`()[]{}<>,;:.".contains(b));
-    part(before.checked_sub(1).and_then(|i| text.get(i))) && part(text.get(behind))
+/// Whether a value that is cut at a line break may end or go on with this byte.
+fn in_token(b: Option<&u8>) -> bool {
+    b.is_some_and(|b| b.is_ascii_graphic() && !b"\"'`()[]{}<>,;:.".contains(b))
 }
 
 /// String literals joined by `+`: `"abc" + "def"`.

@@ -1,7 +1,7 @@
 //! Parts of an engine on their own, for measuring what a rule costs. This crate has no clock: the caller times it.
 
 use super::{Engine, EngineError, Exact, RuleIdx, TriggerIdx};
-use crate::digits;
+use crate::digits::{self, Marks};
 use crate::hs::{self, Database, Expression, HsScratch};
 use std::ops::ControlFlow;
 
@@ -47,8 +47,9 @@ impl Engine {
 
     /// Runs the triggers that are written in code and counts their hits.
     pub fn count_shapes(&self, text: &[u8]) -> u64 {
-        let mut hits = 0;
-        digits::shapes(text, &mut |_, _| {
+        let (mut hits, mut marks) = (0, Marks::default());
+        marks.of(text);
+        digits::shapes(text, &marks, &mut |_, _| {
             hits += 1;
             true
         });

@@ -1,7 +1,8 @@
 //! Which rules an engine has: built-in ones, those of rule files in their place or beside them, those of the
 //! configuration, without the disabled ones; and what there is to say about each.
 
-use super::{EngineError, Regexes, Sources, compile_rule};
+use super::compile::compile_rule;
+use super::{EngineError, Regexes, Sources};
 use crate::mask::masked;
 use crate::rules::{self, Form, Origin, Rule, TriggerSource};
 use serde::Serialize;
@@ -131,8 +132,9 @@ impl RuleInfo {
         let (key, value) = named.unzip();
         let validator = rule.validator.map(|v| snake(&format!("{v:?}")));
         let compiled = compile_rule(rule, &mut Regexes::default()).ok();
-        let mut triggers: Vec<String> = compiled.iter().flat_map(|c| &c.1).map(|t| t.hs.clone()).collect();
-        for t in compiled.iter().flat_map(|c| &c.2) {
+        let mut triggers: Vec<String> =
+            compiled.iter().flat_map(|c| &c.in_text).map(|t| t.hs.clone()).collect();
+        for t in compiled.iter().flat_map(|c| &c.in_key) {
             if !triggers.contains(&t.hs) {
                 triggers.push(t.hs.clone());
             }
@@ -165,7 +167,7 @@ impl RuleInfo {
             entropy: rule.entropy,
             placeholders: rule.placeholders,
             boundary: snake(&format!("{:?}", rule.boundary)),
-            length_max: compiled.map(|c| c.0.length_max),
+            length_max: compiled.map(|c| c.exact.length_max),
             context: context(rule, &settings),
             settings,
             example: example(rule),

@@ -2,6 +2,7 @@
 //! custom rules, floods and overlaps.
 
 use super::*;
+use crate::hs::Expression;
 use std::sync::OnceLock;
 
 fn engine() -> &'static Engine {
@@ -265,7 +266,7 @@ fn numbers_need_a_key() {
 }
 
 /// Enough for the scheduler's clock, which counts in milliseconds.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 6;
 
 /// Time this thread has run, from the kernel's scheduler.
 fn cpu_seconds() -> f64 {
@@ -273,7 +274,7 @@ fn cpu_seconds() -> f64 {
     stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1e-9
 }
 
-/// A tool, not a test: which triggers slow the shared database down, on the file named by `TEXT`.
+/// A tool, not a test: which triggers slow the database `GATE` down, on the file named by `TEXT`.
 #[test]
 #[ignore = "prints figures; needs TEXT"]
 fn dearest_triggers() {
@@ -308,7 +309,11 @@ fn dearest_triggers() {
         (None, Some(r)) => format!("{} (key)", engine.rule(*r).id),
         (None, None) => String::new(),
     };
-    let mut left: Vec<usize> = (0..engine.patterns.len()).collect();
+    // Of one database: Everywhere, Runs, ...
+    let gate = std::env::var("GATE").unwrap_or_else(|_| "Everywhere".into());
+    let gate = Gate::ALL.into_iter().find(|g| format!("{g:?}") == gate).unwrap();
+    let mut left: Vec<usize> =
+        (0..engine.patterns.len()).filter(|i| engine.trigger_gates[*i].has(gate)).collect();
     let all = |left: &[usize]| time(&left.iter().map(|i| engine.patterns[*i].as_str()).collect::<Vec<_>>());
     println!("database: {:.3} ns/B", all(&left));
     if let Ok(family) = std::env::var("WITHOUT") {
@@ -319,18 +324,6 @@ fn dearest_triggers() {
         let rest: Vec<usize> = left.iter().copied().filter(other).collect();
         println!("without {family}: {:.3} ns/B, {} of {} triggers", all(&rest), rest.len(), left.len());
     }
-    let mut n = 0;
-    let start = cpu_seconds();
-    for _ in 0..ROUNDS {
-        n = 0;
-        for at in (0..len - 16384).step_by(16384) {
-            assert!(digits::shapes(&text[at..at + 16384], &mut |_, _| {
-                n += 1;
-                true
-            }));
-        }
-    }
-    println!("shapes: {:.3} ns/B, {n} hits", (cpu_seconds() - start) / (len * ROUNDS) as f64 * 1e9);
     if std::env::var_os("BISECT").is_none() {
         return;
     }
@@ -384,4 +377,84 @@ fn every_pattern_compiles() {
     let broken: Vec<&str> =
         engine.regexes.iter().filter(|r| r.get().is_none()).map(|r| r.pattern.as_str()).collect();
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// A tool, not a test: what each part of stage 1 costs, on the JSON files that `FILES` names; with `SHOW`, the rules of a
+/// database.
+#[test]
+#[ignore = "prints figures; needs FILES"]
+fn costs_of_stage_one() {
+    let engine = engine();
+    for gate in Gate::ALL {
+        let rules: Vec<&str> = engine
+            .rules
+            .iter()
+            .zip(&engine.rule_gates)
+            .filter(|(_, gates)| gates.has(gate))
+            .map(|(rule, _)| rule.id.as_str())
+            .collect();
+        let show = std::env::var("SHOW").is_ok_and(|s| s == format!("{gate:?}"));
+        println!("{gate:?}: {} rules {:?}", rules.len(), if show { &rules[..] } else { &[] });
+    }
+    let mut scratch = engine.new_scratch().unwrap();
+    for file in std::env::var("FILES").unwrap_or_default().split(',').filter(|f| !f.is_empty()) {
+        let wire = std::fs::read(file).unwrap();
+        let mut doc = tidegate_core::json::Doc::default();
+        let limits = tidegate_core::json::JsonLimits::default();
+        tidegate_core::json::Parser::new(limits).parse(&wire, &mut doc).unwrap();
+        let len = doc.wire_len();
+        let best_of = |what: &str, run: &mut dyn FnMut() -> usize| {
+            let (mut best, mut n) = (f64::MAX, 0);
+            for _ in 0..(4_000_000 / len).clamp(20, 2000) {
+                let start = std::time::Instant::now();
+                n = std::hint::black_box(run());
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            println!("  {what:12} {:.3} ns/B, {n}", best / len as f64 * 1e9);
+        };
+        println!("{file}, {len} bytes");
+        let mut zones = Zones::default();
+        best_of("zones", &mut || {
+            zones.of(&doc.padded()[..len], len);
+            0
+        });
+        for (gate, database) in &engine.databases {
+            let mut covered = 0;
+            zones.parts(*gate, len, |from, to| {
+                covered += to - from;
+                true
+            });
+            best_of(&format!("{gate:?}"), &mut || {
+                let mut hits = 0;
+                zones.parts(*gate, len, |from, to| {
+                    let _ = hs::scan(database, &mut scratch.hs, &doc.padded()[from..], to - from, |_, _| {
+                        hits += 1;
+                        ControlFlow::Continue(())
+                    });
+                    true
+                });
+                hits
+            });
+            println!("               {covered} bytes");
+        }
+        best_of("shapes", &mut || {
+            let mut hits = 0;
+            digits::shapes(&doc.padded()[..len], zones.marks(), &mut |_, _| {
+                hits += 1;
+                true
+            });
+            hits
+        });
+        let mut views = crate::decode::Views::default();
+        for (i, what) in ["characters", "runs", "seams"].into_iter().enumerate() {
+            best_of(what, &mut || {
+                views.only(i, &doc, &crate::decode::Bounds::default(), crate::decode::Joins::Blocks);
+                views.all().len()
+            });
+        }
+        best_of("views", &mut || {
+            views.of(&doc, &crate::decode::Bounds::default(), crate::decode::Joins::Blocks);
+            views.len()
+        });
+    }
 }

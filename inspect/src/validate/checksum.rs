@@ -14,6 +14,14 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
+/// [`luhn`] over at most 32 digits of a text.
+pub(crate) fn luhn_of_text(digits: &[u8]) -> bool {
+    let mut values = [0; 32];
+    let Some(values) = values.get_mut(..digits.len()) else { return false };
+    values.iter_mut().zip(digits).for_each(|(v, d)| *v = d.wrapping_sub(b'0'));
+    luhn(values)
+}
+
 /// Sum of digits times weights, as far as the shorter one goes.
 pub(super) fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(d, w)| u32::from(*d) * w).sum()
