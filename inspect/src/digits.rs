@@ -1,4 +1,5 @@
-//! Triggers for data made of digits: cards, accounts, social security and telephone numbers, IP addresses.
+//! Triggers for data made of digits: cards, accounts, social security and telephone numbers, IP addresses; and for the
+//! sign in mail addresses.
 //!
 //! Patterns of classes have no literal, so that the trigger engine walks every byte for them, and several together
 //! multiply each other's states: they made the shared database ten times slower. Here instead one bit for each byte says
@@ -33,10 +34,12 @@ pub(crate) enum Shape {
     Ipv6,
     /// Fifteen digits and a colon.
     NumberColon,
+    /// `@` between what an address or a password may end with and what a host begins with.
+    AtSign,
 }
 
 /// All shapes, in the order of their trigger indexes.
-pub(crate) const SHAPES: [Shape; 9] = [
+pub(crate) const SHAPES: [Shape; 10] = [
     Shape::Card,
     Shape::Ssn,
     Shape::PhoneNanp,
@@ -46,6 +49,7 @@ pub(crate) const SHAPES: [Shape; 9] = [
     Shape::Ipv4,
     Shape::Ipv6,
     Shape::NumberColon,
+    Shape::AtSign,
 ];
 
 /// Digits of the shortest number. Behind a plus sign, a telephone number of one less counts.
@@ -62,23 +66,26 @@ const COLONS_MIN: usize = 4;
 /// Bytes added around such a pair, so that groups at its ends are complete.
 const MARGIN: usize = 32;
 
-/// Which bytes of a text are digits and colons, [`BLOCK`] bytes in a word.
+/// Which bytes of a text are digits, colons, and at signs, [`BLOCK`] bytes in a word.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     digits: Vec<u64>,
     colons: Vec<u64>,
+    at_signs: Vec<u64>,
 }
 
 impl Marks {
     pub(crate) fn clear(&mut self) {
         self.digits.clear();
         self.colons.clear();
+        self.at_signs.clear();
     }
 
     /// Adds the next block.
     pub(crate) fn push(&mut self, masks: &Masks) {
         self.digits.push(masks.digit);
         self.colons.push(masks.colon);
+        self.at_signs.push(masks.at_sign);
     }
 
     /// Those of `text`.
@@ -94,6 +101,7 @@ impl Marks {
 pub(crate) fn shapes(text: &[u8], marks: &Marks, emit: &mut impl FnMut(Shape, usize) -> bool) -> bool {
     let digits = Bits { masks: &marks.digits, len: text.len() };
     let colons = Bits { masks: &marks.colons, len: text.len() };
+    let at_signs = Bits { masks: &marks.at_signs, len: text.len() };
     let (mut walked, mut zone) = (0, None);
     let both =
         |bits: &Bits<'_>, i: usize| (bits.block(i).count_ones() + bits.block(i + 1).count_ones()) as usize;
@@ -104,6 +112,14 @@ pub(crate) fn shapes(text: &[u8], marks: &Marks, emit: &mut impl FnMut(Shape, us
         {
             return false;
         }
+        let mut signs = at_signs.block(i);
+        while signs != 0 {
+            let at = i * BLOCK + signs.trailing_zeros() as usize;
+            signs &= signs - 1;
+            if is_address(text, at) && !emit(Shape::AtSign, at + 2) {
+                return false;
+            }
+        }
         if here | next != 0 && both(&digits, i) >= COLONS_DIGITS_MIN && both(&colons, i) >= COLONS_MIN {
             let (from, to) = ((i * BLOCK).saturating_sub(MARGIN), ((i + 2) * BLOCK + MARGIN).min(text.len()));
             if !extend(&mut zone, from, to, |a, b| walk_colons(text, a, b, emit)) {
@@ -112,6 +128,14 @@ pub(crate) fn shapes(text: &[u8], marks: &Marks, emit: &mut impl FnMut(Shape, us
         }
     }
     zone.is_none_or(|(a, b)| walk_colons(text, a, b, emit))
+}
+
+/// Whether the `@` at `at` may stand in an address or behind a password.
+fn is_address(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|i| text.get(i));
+    let behind = text.get(at + 1);
+    before.is_some_and(|b| !b.is_ascii_whitespace() && !matches!(b, b'@' | b'"' | b'\'' | b'<' | b'>' | b'/'))
+        && behind.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'[')
 }
 
 /// The colons of a block that follow one.
@@ -757,6 +781,9 @@ mod tests {
         check("8.8.8.8", &[(Shape::Ipv4, 7)]);
         check("2001:db8::1", &[(Shape::Ipv6, 10)]);
         check("1234567890123456:", &[(Shape::NumberColon, 17)]);
+        check("a@b", &[(Shape::AtSign, 3)]);
+        check("p%@[", &[(Shape::AtSign, 4)]);
+        check("a @b a@ b a@@ /@b", &[]);
     }
 
     #[test]

@@ -299,6 +299,7 @@ pub struct Engine {
     /// The triggers, by where they are searched for.
     databases: Vec<(Gate, Database)>,
     /// Where each trigger is searched for.
+    #[cfg(test)]
     trigger_gates: Vec<Gates>,
     /// Where each rule is.
     rule_gates: Vec<Gates>,

@@ -8,7 +8,7 @@
 //! Pure; no allocation after warm-up.
 
 use crate::digits::Marks;
-use crate::masks::{self, BLOCK, Masks, in_run};
+use crate::masks::{self, BLOCK, Masks, in_run, is_odd};
 use crate::rules::Place;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
@@ -27,11 +27,13 @@ pub(crate) enum Gate {
     Digits,
     /// Around a digit.
     Digit,
+    /// Around bytes that are odd: see [`masks::is_odd`].
+    Odd,
 }
 
 impl Gate {
-    pub(crate) const ALL: [Gate; 6] =
-        [Gate::Everywhere, Gate::Answers, Gate::Tools, Gate::Runs, Gate::Digits, Gate::Digit];
+    pub(crate) const ALL: [Gate; 7] =
+        [Gate::Everywhere, Gate::Answers, Gate::Tools, Gate::Runs, Gate::Digits, Gate::Digit, Gate::Odd];
 }
 
 /// Some of [`Gate::ALL`].
@@ -42,8 +44,14 @@ impl Gates {
     pub(crate) const NONE: Gates = Gates(0);
     pub(crate) const ALL: Gates = Gates(u8::MAX);
 
-    pub(crate) fn with(self, gate: Gate) -> Gates {
-        Gates(self.0 | 1 << gate as u8)
+    pub(crate) fn of(gate: Gate) -> Gates {
+        Gates(1 << gate as u8)
+    }
+
+    /// Where everything is searched, the places of others are too.
+    pub(crate) fn joined(self, others: Gates) -> Gates {
+        let both = self.and(others);
+        if both.has(Gate::Everywhere) { Gates::of(Gate::Everywhere) } else { both }
     }
 
     pub(crate) fn and(self, others: Gates) -> Gates {
@@ -74,22 +82,35 @@ pub(crate) const LOOK_AHEAD: usize = (BEFORE_BLOCKS + 3) * BLOCK;
 pub(crate) const MEMBER_BYTES: usize = BEFORE_BLOCKS * BLOCK;
 
 /// Where a rule must be searched for. `value` is what its value matches; `lead` the most bytes between the beginning of
-/// its trigger and that of the value; `tail` the most bytes from the value's beginning to a trigger's end.
-pub(crate) fn of_value(value: &Hir, lead: usize, tail: usize) -> Gate {
+/// its trigger and that of the value; `tail` the most bytes from the value's beginning to a trigger's end. `some_digit`:
+/// whatever the pattern says, a value has one.
+pub(crate) fn of_value(value: &Hir, lead: usize, tail: usize, some_digit: bool) -> Gates {
+    match value.kind() {
+        HirKind::Capture(c) => return of_value(&c.sub, lead, tail, some_digit),
+        HirKind::Alternation(arms) => {
+            let each = arms.iter().map(|arm| of_value(arm, lead, tail, some_digit));
+            return each.fold(Gates::NONE, Gates::joined);
+        }
+        _ => {}
+    }
     let fits = |before: usize| lead.saturating_add(before) <= MEMBER_BYTES && tail <= AFTER_BLOCKS * BLOCK;
-    let run = Runs::of(value, &in_run);
+    let run = Runs::of(value, &in_run, RUN_BYTES);
     if run.best >= RUN_BYTES && fits(run.before) {
-        return Gate::Runs;
+        return Gates::of(Gate::Runs);
+    }
+    let odd = Runs::of(value, &is_odd, 1);
+    if odd.best > 0 && fits(odd.before) {
+        return Gates::of(Gate::Odd);
     }
     let length_max = value.properties().maximum_len().unwrap_or(usize::MAX);
     if length_max > BLOCK || !fits(length_max) {
-        return Gate::Everywhere;
+        return Gates::of(Gate::Everywhere);
     }
-    match digits(value) {
-        0 => Gate::Everywhere,
+    Gates::of(match digits(value) {
+        0 if !some_digit => Gate::Everywhere,
         n if n < DIGITS_MIN => Gate::Digit,
         _ => Gate::Digits,
-    }
+    })
 }
 
 /// Where rules for these parts of the traffic alone are searched for.
@@ -113,54 +134,66 @@ struct Runs {
     /// Most bytes before the run of length `best`.
     before: usize,
     length_max: usize,
+    /// Of runs of this length the first is the best.
+    enough: usize,
 }
 
 impl Runs {
-    fn whole(length: usize, length_max: usize) -> Runs {
-        Runs { whole: true, first: length, last: length, best: length, before: 0, length_max }
-    }
-
-    fn none(length_max: usize) -> Runs {
-        Runs { length_max, ..Runs::default() }
-    }
-
-    fn of(h: &Hir, is: &dyn Fn(u8) -> bool) -> Runs {
+    fn of(h: &Hir, is: &dyn Fn(u8) -> bool, enough: usize) -> Runs {
+        let whole = |length: usize, length_max: usize| Runs {
+            whole: true,
+            first: length,
+            last: length,
+            best: length,
+            before: 0,
+            length_max,
+            enough,
+        };
+        let none = |length_max: usize| Runs { length_max, enough, ..Runs::default() };
         let length_max = h.properties().maximum_len().unwrap_or(usize::MAX);
         match h.kind() {
-            HirKind::Empty | HirKind::Look(_) => Runs::whole(0, 0),
+            HirKind::Empty | HirKind::Look(_) => whole(0, 0),
             HirKind::Literal(l) => {
-                let bytes = l.0.iter().map(|b| if is(*b) { Runs::whole(1, 1) } else { Runs::none(1) });
-                bytes.fold(Runs::whole(0, 0), Runs::then)
+                let bytes = l.0.iter().map(|b| if is(*b) { whole(1, 1) } else { none(1) });
+                bytes.fold(whole(0, 0), Runs::then)
             }
             HirKind::Class(class) => {
                 let bytes = match class {
                     Class::Bytes(class) => Some(class.clone()),
                     Class::Unicode(class) => class.to_byte_class(),
                 };
-                let all = bytes.is_some_and(|c| c.iter().all(|r| (r.start()..=r.end()).all(is)));
-                if all { Runs::whole(1, 1) } else { Runs::none(length_max) }
+                let all = match (bytes, class) {
+                    (Some(bytes), _) => bytes.iter().all(|r| (r.start()..=r.end()).all(is)),
+                    // The parser joins characters that were written as their bytes.
+                    (None, Class::Unicode(chars)) => {
+                        chars.iter().all(|r| r.start() >= '\u{80}') && (0x80..=u8::MAX).all(is)
+                    }
+                    (None, Class::Bytes(_)) => false,
+                };
+                let length = h.properties().minimum_len().unwrap_or(1);
+                if all { whole(length, length_max) } else { none(length_max) }
             }
             HirKind::Repetition(r) => {
-                let (sub, min) = (Runs::of(&r.sub, is), r.min as usize);
+                let (sub, min) = (Runs::of(&r.sub, is, enough), r.min as usize);
                 match min {
-                    _ if sub.whole => Runs::whole(sub.first.saturating_mul(min), length_max),
-                    0 => Runs::none(length_max),
+                    _ if sub.whole => whole(sub.first.saturating_mul(min), length_max),
+                    0 => none(length_max),
                     1 => Runs { length_max, ..sub },
                     _ => Runs { length_max, ..sub.then(sub) },
                 }
             }
-            HirKind::Capture(c) => Runs::of(&c.sub, is),
+            HirKind::Capture(c) => Runs::of(&c.sub, is, enough),
             HirKind::Concat(parts) => {
-                parts.iter().map(|p| Runs::of(p, is)).fold(Runs::whole(0, 0), Runs::then)
+                parts.iter().map(|p| Runs::of(p, is, enough)).fold(whole(0, 0), Runs::then)
             }
             HirKind::Alternation(arms) => {
-                arms.iter().map(|a| Runs::of(a, is)).reduce(Runs::or).unwrap_or_default()
+                arms.iter().map(|a| Runs::of(a, is, enough)).reduce(Runs::or).unwrap_or_default()
             }
         }
     }
 
     fn then(self, next: Runs) -> Runs {
-        let long = |n: usize| n >= RUN_BYTES;
+        let long = |n: usize| n >= self.enough;
         let mut best = (self.best, self.before);
         let joint = if self.whole { 0 } else { self.length_max };
         // Of long runs the first, else the longest.
@@ -178,6 +211,7 @@ impl Runs {
             best: best.0,
             before: best.1,
             length_max: self.length_max.saturating_add(next.length_max),
+            enough: self.enough,
         }
     }
 
@@ -189,6 +223,7 @@ impl Runs {
             best: self.best.min(other.best),
             before: self.before.max(other.before),
             length_max: self.length_max.max(other.length_max),
+            enough: self.enough,
         }
     }
 }
@@ -198,7 +233,7 @@ fn digits(h: &Hir) -> usize {
     match h.kind() {
         HirKind::Empty | HirKind::Look(_) => 0,
         HirKind::Literal(l) => l.0.iter().filter(|b| b.is_ascii_digit()).count(),
-        HirKind::Class(_) => Runs::of(h, &|b| b.is_ascii_digit()).best,
+        HirKind::Class(_) => Runs::of(h, &|b| b.is_ascii_digit(), 1).best,
         HirKind::Repetition(r) => digits(&r.sub).saturating_mul(r.min as usize),
         HirKind::Capture(c) => digits(&c.sub),
         HirKind::Concat(parts) => parts.iter().map(digits).sum(),
@@ -212,14 +247,19 @@ pub(crate) struct Zones {
     runs: Blocks,
     digits: Blocks,
     digit: Blocks,
+    odd: Blocks,
     marks: Marks,
 }
 
 impl Zones {
+    fn all(&mut self) -> [&mut Blocks; 4] {
+        [&mut self.runs, &mut self.digits, &mut self.digit, &mut self.odd]
+    }
+
     /// Looks at `text`, of which the first `len` bytes are going to be searched.
     pub(crate) fn of(&mut self, text: &[u8], len: usize) {
         let blocks = text.len().div_ceil(BLOCK);
-        for map in [&mut self.runs, &mut self.digits, &mut self.digit] {
+        for map in self.all() {
             map.clear(blocks);
         }
         self.marks.clear();
@@ -231,6 +271,9 @@ impl Zones {
                 self.runs.set(i - 1);
             }
             self.marks.push(&masks);
+            if masks.odd != 0 {
+                self.odd.set(i);
+            }
             let here = masks.digit.count_ones() as usize;
             if here > 0 {
                 self.digit.set(i);
@@ -243,7 +286,7 @@ impl Zones {
         };
         let count = masks::each(text, &mut take);
         take(count, Masks::default());
-        for map in [&mut self.runs, &mut self.digits, &mut self.digit] {
+        for map in self.all() {
             map.widen();
             map.cut(len.div_ceil(BLOCK));
         }
@@ -257,7 +300,7 @@ impl Zones {
     /// Adds the bytes `from..to`, for what may stand there and say something about values far away: in this text unless
     /// `elsewhere`.
     pub(crate) fn add(&mut self, from: usize, to: usize, elsewhere: bool) {
-        for map in [&mut self.runs, &mut self.digits, &mut self.digit] {
+        for map in self.all() {
             if elsewhere || !map.is_empty() {
                 (from / BLOCK..to.div_ceil(BLOCK).min(map.count)).for_each(|block| map.set(block));
             }
@@ -266,7 +309,7 @@ impl Zones {
 
     /// True when adding to them makes no difference.
     pub(crate) fn are_full(&self) -> bool {
-        [&self.runs, &self.digits, &self.digit].iter().all(|map| map.is_full())
+        [&self.runs, &self.digits, &self.digit, &self.odd].iter().all(|map| map.is_full())
     }
 
     /// Calls `visit` for each part of the first `len` bytes that `gate` means, until it returns false, and returns
@@ -277,6 +320,7 @@ impl Zones {
             Gate::Runs => self.runs.parts(len, visit),
             Gate::Digits => self.digits.parts(len, visit),
             Gate::Digit => self.digit.parts(len, visit),
+            Gate::Odd => self.odd.parts(len, visit),
         }
     }
 }
@@ -394,8 +438,8 @@ mod tests {
     use crate::masks::tests::numbers;
     use crate::trigger::parse;
 
-    fn gate(value: &str) -> Gate {
-        of_value(&parse(value, false).expect(value), 64, 64)
+    fn gates(value: &str) -> Gates {
+        of_value(&parse(value, false).expect(value), 64, 64, false)
     }
 
     #[test]
@@ -416,13 +460,25 @@ mod tests {
             ("[0-9]{2,4}-[0-9]{2}", Gate::Digit),
             ("[0-9]{4}[a-z:]{61}", Gate::Everywhere),
             ("[A-Z0-9]{9}", Gate::Everywhere),
+            ("ignor(?:\\xc3\\xa9|\\xc3\\xa8)", Gate::Odd),
+            ("\\x1b\\[", Gate::Odd),
+            ("ab?\\n", Gate::Everywhere),
+            ("x(?:\\x1b)?y", Gate::Everywhere),
         ] {
-            assert_eq!(gate(value), expect, "{value}");
+            assert_eq!(gates(value), Gates::of(expect), "{value}");
         }
         let value = parse("[A-F]{16}", false).expect("a pattern");
-        assert_eq!(of_value(&value, MEMBER_BYTES, AFTER_BLOCKS * BLOCK), Gate::Runs);
-        assert_eq!(of_value(&value, MEMBER_BYTES + 1, 0), Gate::Everywhere);
-        assert_eq!(of_value(&value, 0, AFTER_BLOCKS * BLOCK + 1), Gate::Everywhere);
+        let gates = |lead, tail| of_value(&value, lead, tail, false);
+        assert_eq!(gates(MEMBER_BYTES, AFTER_BLOCKS * BLOCK), Gates::of(Gate::Runs));
+        assert_eq!(gates(MEMBER_BYTES + 1, 0), Gates::of(Gate::Everywhere));
+        assert_eq!(gates(0, AFTER_BLOCKS * BLOCK + 1), Gates::of(Gate::Everywhere));
+        let either = Gates::of(Gate::Runs).joined(Gates::of(Gate::Digits));
+        assert_eq!(
+            super::of_value(&parse("[0-9]{9}|[a-f]{16}", false).expect("a pattern"), 0, 0, false),
+            either
+        );
+        let code = parse("[A-Z0-9]{9}", false).expect("a pattern");
+        assert_eq!(of_value(&code, 0, 0, true), Gates::of(Gate::Digit));
     }
 
     /// Around every run and number, wherever it stands, everything is searched, and nothing else.

@@ -26,6 +26,14 @@ pub(crate) struct Masks {
     pub(crate) colon: u64,
     pub(crate) space: u64,
     pub(crate) dash: u64,
+    pub(crate) at_sign: u64,
+    /// [`is_odd`].
+    pub(crate) odd: u64,
+}
+
+/// Beyond ASCII, or a control character that is no white space: ordinary text has few.
+pub(crate) fn is_odd(b: u8) -> bool {
+    matches!(b, 0..=8 | 14..=31 | 0x80..)
 }
 
 /// Calls `take` with the number and masks of each block of `text`; behind its end there is nothing. Returns how many.
@@ -97,6 +105,9 @@ macro_rules! each_fn {
                     out.colon |= bits(is(v, b':'));
                     out.space |= bits(is(v, b' '));
                     out.dash |= bits(dash);
+                    out.at_sign |= bits(is(v, b'@'));
+                    // Of bytes beyond ASCII the top bit is set, and that is what is gathered.
+                    out.odd |= bits($or(v, $or(within(v, 0, 9), within(v, 14, 18))));
                 }
                 out
             };
@@ -127,6 +138,8 @@ fn plain(block: &[u8; BLOCK]) -> Masks {
         colon: bits(block, |b| b == b':'),
         space: bits(block, |b| b == b' '),
         dash: bits(block, |b| b == b'-'),
+        at_sign: bits(block, |b| b == b'@'),
+        odd: bits(block, is_odd),
     }
 }
 

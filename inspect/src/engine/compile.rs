@@ -7,6 +7,7 @@ use crate::hs::{Database, DatabaseCache, Expression, HsError};
 use crate::prose::{self, Alone, Near};
 use crate::rules::{Form, MATCH_LENGTH_MAX, Prose, Rule, TriggerSource};
 use crate::trigger::{self, Trigger};
+use crate::validate::Validator;
 
 /// Joins a key and its value in text: `key = v`, `"key": "v"`, `key := 'v'`, `key => v`, `<key>v`, `("key", "v")`,
 /// `key: str = "v"`, `key != b"v"`, `set_key("v")`, `name="key" value="v"`.
@@ -39,7 +40,7 @@ struct Triggers {
 }
 
 impl Triggers {
-    fn slot(&mut self, trigger: &Trigger, gate: Gate) -> usize {
+    fn slot(&mut self, trigger: &Trigger, gates: Gates) -> usize {
         let slot = self.all.iter().position(|o| o.hs == trigger.hs).unwrap_or_else(|| {
             self.all.push(trigger.clone());
             self.gates.push(Gates::NONE);
@@ -47,15 +48,7 @@ impl Triggers {
             self.key_rules.push(Vec::new());
             self.all.len() - 1
         });
-        // Where everything is searched, the places of other rules are too.
-        let both = self.gates[slot].with(gate);
-        self.gates[slot] = if both.has(Gate::Everywhere) {
-            Gates::NONE.with(Gate::Everywhere)
-        } else if both.has(Gate::Answers) && gate == Gate::Tools {
-            self.gates[slot]
-        } else {
-            both
-        };
+        self.gates[slot] = self.gates[slot].joined(gates);
         slot
     }
 
@@ -77,10 +70,8 @@ impl Triggers {
     /// Where each of `rules` is searched for.
     fn gates_of(&self, rules: &[Rule]) -> Vec<Gates> {
         let alone = |r: &Rule| matches!(r.form, Form::Alone(_));
-        let mut out: Vec<Gates> = rules
-            .iter()
-            .map(|r| if alone(r) { Gates::NONE.with(Gate::Everywhere) } else { Gates::NONE })
-            .collect();
+        let mut out: Vec<Gates> =
+            rules.iter().map(|r| if alone(r) { Gates::of(Gate::Everywhere) } else { Gates::NONE }).collect();
         for (i, gates) in self.gates.iter().enumerate() {
             for rule in self.text_rules[i].iter().chain(&self.key_rules[i]) {
                 let slot = &mut out[usize::from(rule.0)];
@@ -129,11 +120,11 @@ pub(super) fn compile(
         match compile_rule(rule, &mut regexes) {
             Ok(compiled) => {
                 for t in &compiled.in_text {
-                    let slot = triggers.slot(t, compiled.gate);
+                    let slot = triggers.slot(t, compiled.gates);
                     triggers.text_rules[slot].push(RuleIdx(i as u16));
                 }
                 for t in &compiled.in_key {
-                    let slot = triggers.slot(t, compiled.gate);
+                    let slot = triggers.slot(t, compiled.gates);
                     triggers.key_rules[slot].push(RuleIdx(i as u16));
                 }
                 exact.push(compiled.exact);
@@ -154,7 +145,7 @@ pub(super) fn compile(
         .collect();
     let alone_trigger = (!lone.is_empty()).then(|| {
         let text_member = Trigger { hs: prose::TEXT_MEMBER.into(), reach: None };
-        TriggerIdx(triggers.slot(&text_member, Gate::Everywhere) as u16)
+        TriggerIdx(triggers.slot(&text_member, Gates::of(Gate::Everywhere)) as u16)
     });
     let alone =
         Alone::new(&lone, alone_trigger).map_err(|reason| errors.push(EngineError::Builtin(reason))).ok()?;
@@ -162,6 +153,7 @@ pub(super) fn compile(
     match triggers.databases(cache) {
         Ok(databases) => Some(Engine {
             rule_gates: triggers.gates_of(&rules),
+            #[cfg(test)]
             trigger_gates: triggers.gates,
             rules,
             exact,
@@ -195,16 +187,18 @@ pub(super) struct CompiledRule {
     pub(super) in_text: Vec<Trigger>,
     /// Triggers for JSON keys.
     pub(super) in_key: Vec<Trigger>,
-    gate: Gate,
+    gates: Gates,
 }
 
 /// Where the triggers of `rule` are searched for. `value`, `lead`, `tail` as for [`gate::of_value`].
-fn gate_of(rule: &Rule, value: &str, lead: Option<usize>, tail: usize) -> Result<Gate, String> {
+fn gates_of(rule: &Rule, value: &str, lead: Option<usize>, tail: usize) -> Result<Gates, String> {
     if let Some(gate) = gate::of_places(&rule.places) {
-        return Ok(gate);
+        return Ok(Gates::of(gate));
     }
     let value = trigger::parse(value, rule.caseless)?;
-    Ok(lead.map_or(Gate::Everywhere, |lead| gate::of_value(&value, lead, tail)))
+    let some_digit = rule.validator.is_some_and(Validator::needs_digit)
+        && matches!(rule.form, Form::Keyed { prose: Some(_), .. });
+    Ok(lead.map_or(Gates::of(Gate::Everywhere), |lead| gate::of_value(&value, lead, tail, some_digit)))
 }
 
 pub(super) fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<CompiledRule, String> {
@@ -272,12 +266,12 @@ pub(super) fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<Compile
         }
     }
     let from_start = |t: &Trigger| t.hs.contains('^');
-    let gate = match key {
-        _ if in_text.iter().any(from_start) => Gate::Everywhere,
-        None => gate_of(rule, &text, Some(0), reach)?,
+    let gates = match key {
+        _ if in_text.iter().any(from_start) => Gates::of(Gate::Everywhere),
+        None => gates_of(rule, &text, Some(0), reach)?,
         Some((key, value, _)) => {
             let lead = trigger::parse(&format!("(?:{key}){ASSIGN}"), true)?.properties().maximum_len();
-            gate_of(rule, value, lead, 0)?
+            gates_of(rule, value, lead, 0)?
         }
     };
     let (text, group) = regexes.intern(&text, rule.caseless)?;
@@ -291,7 +285,7 @@ pub(super) fn compile_rule(rule: &Rule, regexes: &mut Regexes) -> Result<Compile
         None => None,
     };
     let exact = Exact { text, at_hit: false, group, keyed, reach, length_max, assign_within, near: None };
-    Ok(CompiledRule { exact, in_text, in_key, gate })
+    Ok(CompiledRule { exact, in_text, in_key, gates })
 }
 
 /// A rule whose name may stand in a sentence with the value.
@@ -310,12 +304,12 @@ fn compile_near(
     };
     let triggers = Near::triggers(key, &prose.names)?;
     let near = Near::new(rule, prose, key, length_max, regexes)?;
-    let gate = gate_of(rule, value, Some(near.lead()), near.tail())?;
+    let gates = gates_of(rule, value, Some(near.lead()), near.tail())?;
     let (value, group) = regexes.intern(value, rule.caseless)?;
     let keyed = Some(Keyed { key: near.key, value, group });
     let (text, at_hit, near) = (near.words, false, Some(near));
     let exact = Exact { text, at_hit, group, keyed, reach: 0, length_max, assign_within: None, near };
-    Ok(CompiledRule { exact, in_text: triggers.clone(), in_key: triggers, gate })
+    Ok(CompiledRule { exact, in_text: triggers.clone(), in_key: triggers, gates })
 }
 
 /// The trigger of a service is its whole name, so that the exact pattern begins behind it and is the same for all
@@ -335,7 +329,7 @@ fn compile_service(
     let joins = format!("(?i:(?:{NAME_JOINS}{CREDENTIAL})?)(?:{ASSIGN}|{ASSIGN_SPACED})");
     let joins_max = trigger::parse(&joins, false)?.properties().maximum_len();
     let lead = joins_max.zip(name.reach).map(|(joins, name)| joins + name);
-    let gate = gate_of(rule, value, lead, 0)?;
+    let gates = gates_of(rule, value, lead, 0)?;
     let text = format!("{joins}(?P<secret>{value})");
     let Some(length_max) = trigger::parse(&text, rule.caseless)?.properties().maximum_len() else {
         return Err("the value of a service needs an upper bound".into());
@@ -347,5 +341,5 @@ fn compile_service(
     let in_text = if also_text { vec![name.clone()] } else { Vec::new() };
     let exact =
         Exact { text, at_hit: true, group, keyed, reach: 0, length_max, assign_within: None, near: None };
-    Ok(CompiledRule { exact, in_text, in_key: vec![name], gate })
+    Ok(CompiledRule { exact, in_text, in_key: vec![name], gates })
 }
