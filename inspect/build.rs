@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=HYPERSCAN_ROOT");
+    if std::env::var_os("CARGO_FEATURE_HYPERSCAN").is_none() {
+        return;
+    }
 
     let mut dirs: Vec<PathBuf> = Vec::new();
     if let Some(root) = std::env::var_os("HYPERSCAN_ROOT") {

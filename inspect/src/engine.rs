@@ -12,10 +12,10 @@
 
 use crate::digits::{self, Marks};
 use crate::gate::{Gate, Gates, Zones};
-use crate::hs::{self, Database, DatabaseCache, HsError, HsScratch};
 use crate::overlap::resolve_overlaps;
 use crate::prose::{Alone, Near};
 use crate::rules::{Boundary, Confidence, Form, MATCH_LENGTH_MAX, Origin, Rule};
+use crate::search::{Database, DatabaseCache, DatabaseError, Memory, Method};
 use crate::trigger;
 use crate::validate::{self, Verdict};
 use regex_automata::meta::{Cache, Regex};
@@ -27,7 +27,7 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use tidegate_core::config::{CustomRule, InspectionConfig, RuleFile};
 
-pub use crate::hs::SCAN_PADDING;
+pub use crate::search::SCAN_PADDING;
 
 /// Position of a rule in [`Engine::rules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,9 +66,9 @@ pub enum EngineError {
     /// The embedded rule files are broken; a bug of this build.
     #[error("built-in rules: {0}")]
     Builtin(String),
-    /// Hyperscan failed.
+    /// The triggers cannot be searched for.
     #[error(transparent)]
-    Hyperscan(#[from] HsError),
+    Database(#[from] DatabaseError),
 }
 
 /// A mistake of a rule, with its place if it has one.
@@ -86,7 +86,7 @@ impl EngineError {
             EngineError::Rule { .. } => "inspection.custom",
             EngineError::UnknownRule(_) => "inspection.disabled_rules",
             EngineError::RuleFile(_) => "inspection.rule_files",
-            EngineError::Builtin(_) | EngineError::Hyperscan(_) => "inspection",
+            EngineError::Builtin(_) | EngineError::Database(_) => "inspection",
         }
     }
 
@@ -108,13 +108,22 @@ pub struct Sources<'a> {
     pub disabled: &'a [String],
     /// Where compiled triggers are kept between runs.
     pub cache: Option<&'a dyn DatabaseCache>,
+    /// How triggers are searched for.
+    pub method: Method,
 }
 
 impl<'a> Sources<'a> {
     /// Those of a configuration.
     pub fn of(config: &'a InspectionConfig) -> Sources<'a> {
         let InspectionConfig { custom, rule_files, disabled_rules, .. } = config;
-        Sources { builtin: true, custom, files: rule_files, disabled: disabled_rules, cache: None }
+        Sources {
+            builtin: true,
+            custom,
+            files: rule_files,
+            disabled: disabled_rules,
+            cache: None,
+            method: Method::Fast,
+        }
     }
 }
 
@@ -213,7 +222,7 @@ pub(crate) struct Within<'a> {
 /// Working memory of one thread for one engine.
 #[derive(Debug)]
 pub struct Scratch {
-    hs: HsScratch,
+    memory: Memory,
     caches: Vec<Option<Cache>>,
     /// For each rule: how far the current string has been searched.
     resume: Vec<usize>,
@@ -296,6 +305,7 @@ pub struct Engine {
     rules: Vec<Rule>,
     exact: Vec<Exact>,
     regexes: Vec<LazyRegex>,
+    method: Method,
     /// The triggers, by where they are searched for.
     databases: Vec<(Gate, Database)>,
     /// Where each trigger is searched for.
@@ -329,7 +339,14 @@ impl Engine {
     /// Built-in rules without the `disabled` ones, plus `custom` ones, whose examples are checked. Reports all
     /// mistakes at once.
     pub fn build(custom: &[CustomRule], disabled: &[String]) -> Result<Engine, Vec<EngineError>> {
-        Engine::from_sources(&Sources { builtin: true, custom, files: &[], disabled, cache: None })
+        Engine::from_sources(&Sources {
+            builtin: true,
+            custom,
+            files: &[],
+            disabled,
+            cache: None,
+            method: Method::Fast,
+        })
     }
 
     /// Everything that `sources` name; the examples of the operator's rules are checked. Reports all mistakes at once.
@@ -369,7 +386,7 @@ impl Engine {
         });
         loop {
             let mut refused = Vec::new();
-            if let Some(mut engine) = compile::compile(rules.clone(), sources.cache, &mut refused) {
+            if let Some(mut engine) = compile::compile(rules.clone(), sources, &mut refused) {
                 engine.disabled = left_out;
                 return (Some(engine), errors);
             }
@@ -406,7 +423,7 @@ impl Engine {
     /// Working memory for one thread.
     pub fn new_scratch(&self) -> Result<Scratch, EngineError> {
         Ok(Scratch {
-            hs: HsScratch::for_databases(self.databases.iter().map(|(_, d)| d))?,
+            memory: Memory::new(self.databases.iter().map(|(_, d)| d))?,
             caches: self.regexes.iter().map(|_| None).collect(),
             resume: vec![0; self.rules.len()],
             alone: None,
@@ -452,9 +469,10 @@ impl Engine {
             }
             room
         };
-        for (gate, database) in self.databases.iter().filter(|(gate, _)| within.gates.has(*gate)) {
+        let databases = self.databases.iter().enumerate();
+        for (i, (gate, database)) in databases.filter(|(_, (gate, _))| within.gates.has(*gate)) {
             let mut scan = |from: usize, to: usize| {
-                let flow = hs::scan(database, &mut scratch.hs, &padded[from..], to - from, |id, end| {
+                let flow = scratch.memory.scan(database, i, &padded[from..], to - from, |id, end| {
                     if push(id as u16, from as u32 + end) {
                         ControlFlow::Continue(())
                     } else {
@@ -465,7 +483,7 @@ impl Engine {
                 debug_assert!(flow.is_ok(), "{flow:?}");
                 flow == Ok(ControlFlow::Continue(()))
             };
-            let done = match within.zones {
+            let done = match within.zones.filter(|_| self.method == Method::Fast) {
                 Some(zones) => zones.parts(*gate, len, scan),
                 None => scan(0, len),
             };

@@ -6,18 +6,13 @@
 //! followed by [`SCAN_PADDING`] readable bytes; [`scan`] asserts that.
 #![allow(unsafe_code)]
 
+use crate::search::{DatabaseCache, DatabaseError, Expression, SCAN_PADDING};
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
-/// Readable bytes that must follow every scanned text: one AVX-512 vector.
-pub const SCAN_PADDING: usize = 64;
-
-/// `HS_FLAG_CASELESS`.
-#[cfg(test)]
-const FLAG_CASELESS: u32 = 1;
 const MODE_BLOCK: c_uint = 1;
 const SUCCESS: c_int = 0;
 const SCAN_TERMINATED: c_int = -3;
@@ -72,48 +67,6 @@ unsafe extern "C" {
     fn free(bytes: *mut c_void);
 }
 
-/// Keeps compiled databases between runs of the program. It must give back only what it was given under the same key:
-/// a database is used as it is, with no more than Hyperscan's own checksum.
-pub trait DatabaseCache: std::fmt::Debug + Sync {
-    /// What was stored under `key`, 64 hexadecimal digits.
-    fn load(&self, key: &str) -> Option<Vec<u8>>;
-    /// Keeps `bytes`, or does not.
-    fn store(&self, key: &str, bytes: &[u8]);
-}
-
-/// Why Hyperscan refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HsError {
-    /// A pattern does not compile; `index` counts in the slice given to [`Database::compile`].
-    #[error("pattern {index}: {message}")]
-    Pattern {
-        /// Position of the pattern.
-        index: usize,
-        /// Hyperscan's own words.
-        message: String,
-    },
-    /// The compiler failed for another reason than one pattern.
-    #[error("hyperscan cannot compile: {0}")]
-    Compile(String),
-    /// This CPU lacks what Hyperscan needs (SSSE3).
-    #[error("this CPU is not supported by hyperscan (needs SSSE3)")]
-    Platform,
-    /// Another error code; -2 is out of memory, -10 a scratch in use.
-    #[error("hyperscan returned error {0}")]
-    Code(i32),
-}
-
-/// One expression of a database.
-#[derive(Debug, Clone)]
-pub struct Expression<'a> {
-    /// Pattern in Hyperscan's syntax.
-    pub pattern: &'a str,
-    /// `HS_FLAG_*` bits.
-    pub flags: u32,
-    /// Reported with each match.
-    pub id: u32,
-}
-
 /// Compiled patterns.
 pub struct Database {
     raw: NonNull<RawDatabase>,
@@ -127,22 +80,22 @@ unsafe impl Sync for Database {}
 
 impl Database {
     /// Compiles `expressions` for block mode on this CPU. Slow: about 2 ms for each pattern.
-    pub fn compile(expressions: &[Expression<'_>]) -> Result<Database, HsError> {
+    pub fn compile(expressions: &[Expression<'_>]) -> Result<Database, DatabaseError> {
         // SAFETY: takes no arguments, reads CPUID only.
         if unsafe { hs_valid_platform() } != SUCCESS {
-            return Err(HsError::Platform);
+            return Err(DatabaseError::Platform);
         }
         let mut patterns: Vec<CString> = Vec::with_capacity(expressions.len());
         for (index, e) in expressions.iter().enumerate() {
             let pattern = CString::new(e.pattern)
-                .map_err(|_| HsError::Pattern { index, message: "contains a NUL byte".into() })?;
+                .map_err(|_| DatabaseError::Pattern { index, message: "contains a NUL byte".into() })?;
             patterns.push(pattern);
         }
         let pointers: Vec<*const c_char> = patterns.iter().map(|p| p.as_ptr()).collect();
-        let flags: Vec<c_uint> = expressions.iter().map(|e| e.flags).collect();
+        let flags: Vec<c_uint> = vec![0; expressions.len()];
         let ids: Vec<c_uint> = expressions.iter().map(|e| e.id).collect();
         let elements = c_uint::try_from(expressions.len())
-            .map_err(|_| HsError::Compile("more than 2^32 patterns".into()))?;
+            .map_err(|_| DatabaseError::Compile("more than 2^32 patterns".into()))?;
         let mut db = ptr::null_mut();
         let mut error = ptr::null_mut();
         // SAFETY: the three arrays have `elements` entries and outlive the call; the strings are NUL-terminated;
@@ -160,7 +113,7 @@ impl Database {
             )
         };
         if code == SUCCESS {
-            return NonNull::new(db).map(|raw| Database { raw }).ok_or(HsError::Code(code));
+            return NonNull::new(db).map(|raw| Database { raw }).ok_or(DatabaseError::Code(code));
         }
         Err(take_compile_error(error, code))
     }
@@ -169,7 +122,7 @@ impl Database {
     pub fn cached(
         expressions: &[Expression<'_>],
         cache: Option<&dyn DatabaseCache>,
-    ) -> Result<Database, HsError> {
+    ) -> Result<Database, DatabaseError> {
         let Some(cache) = cache else { return Database::compile(expressions) };
         let key = key(expressions);
         let kept = cache.load(&key).and_then(|bytes| Database::deserialize(&bytes));
@@ -237,7 +190,6 @@ fn key(expressions: &[Expression<'_>]) -> String {
     for e in expressions {
         context.update(&(e.pattern.len() as u64).to_le_bytes());
         context.update(e.pattern.as_bytes());
-        context.update(&e.flags.to_le_bytes());
         context.update(&e.id.to_le_bytes());
     }
     let mut hex = Vec::new();
@@ -245,9 +197,9 @@ fn key(expressions: &[Expression<'_>]) -> String {
     String::from_utf8(hex).unwrap_or_default()
 }
 
-fn take_compile_error(error: *mut RawCompileError, code: c_int) -> HsError {
+fn take_compile_error(error: *mut RawCompileError, code: c_int) -> DatabaseError {
     if error.is_null() {
-        return HsError::Code(code);
+        return DatabaseError::Code(code);
     }
     // SAFETY: on HS_COMPILER_ERROR the library hands out a valid error whose message is NUL-terminated (or null);
     // it is copied before it is freed, and freed once.
@@ -260,8 +212,8 @@ fn take_compile_error(error: *mut RawCompileError, code: c_int) -> HsError {
         };
         hs_free_compile_error(error);
         match usize::try_from(expression) {
-            Ok(index) => HsError::Pattern { index, message },
-            Err(_) => HsError::Compile(message),
+            Ok(index) => DatabaseError::Pattern { index, message },
+            Err(_) => DatabaseError::Compile(message),
         }
     }
 }
@@ -278,21 +230,21 @@ unsafe impl Send for HsScratch {}
 
 impl HsScratch {
     /// Working memory for `db`.
-    pub fn for_database(db: &Database) -> Result<HsScratch, HsError> {
+    pub fn for_database(db: &Database) -> Result<HsScratch, DatabaseError> {
         HsScratch::for_databases([db])
     }
 
     /// Working memory for each of `databases`, one at a time.
     pub fn for_databases<'a>(
         databases: impl IntoIterator<Item = &'a Database>,
-    ) -> Result<HsScratch, HsError> {
+    ) -> Result<HsScratch, DatabaseError> {
         let mut raw = ptr::null_mut();
         for db in databases {
             // SAFETY: `db` is live; `raw` is a valid out-pointer that holds null, which asks for a new scratch, or what an
             // earlier call put there, which is made larger. After an error it is not used again.
             let code = unsafe { hs_alloc_scratch(db.raw.as_ptr(), &raw mut raw) };
             if code != SUCCESS {
-                return Err(HsError::Code(code));
+                return Err(DatabaseError::Code(code));
             }
         }
         Ok(HsScratch { raw: NonNull::new(raw) })
@@ -354,13 +306,13 @@ pub fn scan<F: FnMut(u32, u32) -> ControlFlow<()>>(
     padded: &[u8],
     len: usize,
     on_match: F,
-) -> Result<ControlFlow<()>, HsError> {
+) -> Result<ControlFlow<()>, DatabaseError> {
     assert!(
         len.checked_add(SCAN_PADDING).is_some_and(|needed| padded.len() >= needed),
         "scanned text needs {SCAN_PADDING} readable bytes behind it"
     );
-    let length = c_uint::try_from(len).map_err(|_| HsError::Code(-1))?;
-    let scratch = scratch.raw.ok_or(HsError::Code(-1))?;
+    let length = c_uint::try_from(len).map_err(|_| DatabaseError::Code(-1))?;
+    let scratch = scratch.raw.ok_or(DatabaseError::Code(-1))?;
     let mut call = Call { on_match, panic: None };
     // SAFETY: `db` and `scratch` are live and the scratch is exclusively ours; `padded` has `length` + 64 readable
     // bytes; the trampoline's type parameter is the type behind the context pointer, and it never unwinds.
@@ -381,7 +333,7 @@ pub fn scan<F: FnMut(u32, u32) -> ControlFlow<()>>(
     match code {
         SUCCESS => Ok(ControlFlow::Continue(())),
         SCAN_TERMINATED => Ok(ControlFlow::Break(())),
-        other => Err(HsError::Code(other)),
+        other => Err(DatabaseError::Code(other)),
     }
 }
 
@@ -389,12 +341,9 @@ pub fn scan<F: FnMut(u32, u32) -> ControlFlow<()>>(
 mod tests {
     use super::*;
 
-    fn db(patterns: &[(&str, u32)]) -> Database {
-        let expressions: Vec<Expression<'_>> = patterns
-            .iter()
-            .enumerate()
-            .map(|(i, (pattern, flags))| Expression { pattern, flags: *flags, id: i as u32 })
-            .collect();
+    fn db(patterns: &[&str]) -> Database {
+        let expressions: Vec<Expression<'_>> =
+            patterns.iter().enumerate().map(|(i, pattern)| Expression { pattern, id: i as u32 }).collect();
         Database::compile(&expressions).unwrap()
     }
 
@@ -413,7 +362,7 @@ mod tests {
 
     #[test]
     fn reports_every_end() {
-        let db = db(&[("ab", 0), ("x[0-9]{2}", FLAG_CASELESS)]);
+        let db = db(&["ab", "[xX][0-9]{2}"]);
         assert_eq!(ends(&db, "ab X12 ab"), [(0, 2), (1, 6), (0, 9)]);
         assert_eq!(ends(&db, ""), []);
         assert!(db.size_bytes() > 0);
@@ -421,7 +370,7 @@ mod tests {
 
     #[test]
     fn padding_is_not_scanned() {
-        let db = db(&[("ab", 0)]);
+        let db = db(&["ab"]);
         let mut scratch = HsScratch::for_database(&db).unwrap();
         let padded = [b'a', b'b'].repeat(64);
         let mut n = 0;
@@ -448,7 +397,7 @@ mod tests {
     #[test]
     fn a_kept_database_finds_the_same_and_a_damaged_one_is_made_anew() {
         let cache = Memory::default();
-        let expressions = |pattern| [Expression { pattern, flags: 0, id: 7 }];
+        let expressions = |pattern| [Expression { pattern, id: 7 }];
         let cached = |pattern| Database::cached(&expressions(pattern), Some(&cache)).unwrap();
         for _ in 0..2 {
             assert_eq!(ends(&cached("ab"), "xabab"), [(7, 3), (7, 5)]);
@@ -468,14 +417,13 @@ mod tests {
 
     #[test]
     fn bad_pattern_is_named() {
-        let e =
-            [Expression { pattern: "ok", flags: 0, id: 0 }, Expression { pattern: "(bad", flags: 0, id: 1 }];
-        assert!(matches!(Database::compile(&e), Err(HsError::Pattern { index: 1, .. })));
+        let e = [Expression { pattern: "ok", id: 0 }, Expression { pattern: "(bad", id: 1 }];
+        assert!(matches!(Database::compile(&e), Err(DatabaseError::Pattern { index: 1, .. })));
     }
 
     #[test]
     fn callback_can_stop_and_may_panic() {
-        let db = db(&[("a", 0)]);
+        let db = db(&["a"]);
         let mut scratch = HsScratch::for_database(&db).unwrap();
         let mut padded = vec![b'a'; 10];
         padded.resize(10 + SCAN_PADDING, 0);
@@ -499,7 +447,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "readable bytes behind it")]
     fn missing_padding_is_refused() {
-        let db = db(&[("a", 0)]);
+        let db = db(&["a"]);
         let mut scratch = HsScratch::for_database(&db).unwrap();
         let _ = scan(&db, &mut scratch, &[b'a'; 70], 10, |_, _| ControlFlow::Continue(()));
     }

@@ -4,6 +4,7 @@
 mod go_regex;
 
 use crate::engine::{Engine, Sources};
+use crate::search::Method;
 use crate::trigger;
 use go_regex::translate;
 use regex_syntax::hir::{Class, Hir, HirKind};
@@ -102,7 +103,14 @@ fn whole_file(file: &Table, notes: &mut Vec<Note>) {
 fn drop_refused(done: &mut Vec<(String, String)>, notes: &mut Vec<Note>) {
     let text: String = done.iter().map(|(_, text)| text.as_str()).collect();
     let files = [RuleFile { path: "import".into(), text }];
-    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[], cache: None };
+    let sources = Sources {
+        builtin: false,
+        custom: &[],
+        files: &files,
+        disabled: &[],
+        cache: None,
+        method: Method::Fast,
+    };
     let (_, errors) = Engine::assemble(&sources);
     for error in errors.iter().map(ToString::to_string) {
         let refused = done.iter().position(|(id, _)| error.contains(&format!("rule `{id}`:")));

@@ -9,6 +9,7 @@ mod decode;
 mod digits;
 mod engine;
 mod gate;
+#[cfg(feature = "hyperscan")]
 mod hs;
 pub mod import;
 mod mask;
@@ -18,6 +19,7 @@ mod overlap;
 mod prose;
 pub mod replace;
 mod rules;
+mod search;
 mod trigger;
 mod validate;
 
@@ -25,7 +27,7 @@ pub use engine::{
     Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
     RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,
 };
-pub use hs::{DatabaseCache, HsError};
 pub use mask::masked;
 pub use overlap::resolve_overlaps;
 pub use rules::{Confidence, Origin, Place, Rule, Severity};
+pub use search::{DatabaseCache, DatabaseError, Method};

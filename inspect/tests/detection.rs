@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use tidegate_inspect::{RuleInfo, Sources};
+use tidegate_inspect::{Method, RuleInfo, Sources};
 
 const INTRODUCTION: &str = "\
 # What is found
@@ -84,8 +84,14 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn detection_is_documented() {
-    let (rules, errors) =
-        RuleInfo::all(&Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None });
+    let (rules, errors) = RuleInfo::all(&Sources {
+        builtin: true,
+        custom: &[],
+        files: &[],
+        disabled: &[],
+        cache: None,
+        method: Method::Fast,
+    });
     assert_eq!(errors, []);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DETECTION.md");
     let made = document(&rules);

@@ -1,11 +1,11 @@
 //! From rules to an [`Engine`]: exact patterns, triggers, and the databases that these are searched for with.
 
-use super::{Engine, EngineError, Exact, Keyed, Regexes, RuleIdx, TriggerIdx, rule_error};
+use super::{Engine, EngineError, Exact, Keyed, Regexes, RuleIdx, Sources, TriggerIdx, rule_error};
 use crate::digits::SHAPES;
 use crate::gate::{self, Gate, Gates};
-use crate::hs::{Database, DatabaseCache, Expression, HsError};
 use crate::prose::{self, Alone, Near};
 use crate::rules::{Form, MATCH_LENGTH_MAX, Prose, Rule, TriggerSource};
+use crate::search::{Database, DatabaseError, Expression};
 use crate::trigger::{self, Trigger};
 use crate::validate::Validator;
 
@@ -82,21 +82,22 @@ impl Triggers {
     }
 
     /// A database for each gate that has triggers. Hyperscan compiles no empty set.
-    fn databases(&self, cache: Option<&dyn DatabaseCache>) -> Result<Vec<(Gate, Database)>, HsError> {
+    fn databases(&self, sources: &Sources<'_>) -> Result<Vec<(Gate, Database)>, DatabaseError> {
         let mut out = Vec::new();
         for gate in Gate::ALL {
             let here = self.all.iter().enumerate().filter(|(i, _)| self.gates[*i].has(gate));
             let expressions: Vec<Expression<'_>> =
-                here.map(|(i, t)| Expression { pattern: &t.hs, flags: 0, id: i as u32 }).collect();
+                here.map(|(i, t)| Expression { pattern: &t.hs, id: i as u32 }).collect();
             if expressions.is_empty() {
                 continue;
             }
-            let database = Database::cached(&expressions, cache).map_err(|e| match e {
-                HsError::Pattern { index, message } => {
-                    HsError::Pattern { index: expressions[index].id as usize, message }
-                }
-                e => e,
-            })?;
+            let database =
+                Database::new(&expressions, sources.method, sources.cache).map_err(|e| match e {
+                    DatabaseError::Pattern { index, message } => {
+                        DatabaseError::Pattern { index: expressions[index].id as usize, message }
+                    }
+                    e => e,
+                })?;
             out.push((gate, database));
         }
         Ok(out)
@@ -106,7 +107,7 @@ impl Triggers {
 /// None when there are `errors`.
 pub(super) fn compile(
     rules: Vec<Rule>,
-    cache: Option<&dyn DatabaseCache>,
+    sources: &Sources<'_>,
     errors: &mut Vec<EngineError>,
 ) -> Option<Engine> {
     if rules.len() > usize::from(u16::MAX) / 2 {
@@ -150,7 +151,7 @@ pub(super) fn compile(
     let alone =
         Alone::new(&lone, alone_trigger).map_err(|reason| errors.push(EngineError::Builtin(reason))).ok()?;
     let first_shape = triggers.add_shapes(&rules);
-    match triggers.databases(cache) {
+    match triggers.databases(sources) {
         Ok(databases) => Some(Engine {
             rule_gates: triggers.gates_of(&rules),
             #[cfg(test)]
@@ -158,6 +159,7 @@ pub(super) fn compile(
             rules,
             exact,
             regexes: regexes.lazy,
+            method: sources.method,
             databases,
             first_shape,
             text_rules: triggers.text_rules,
@@ -166,9 +168,9 @@ pub(super) fn compile(
             disabled: Vec::new(),
             patterns: triggers.all.into_iter().map(|t| t.hs).collect(),
         }),
-        Err(HsError::Pattern { index, message }) => {
+        Err(DatabaseError::Pattern { index, message }) => {
             for rule in triggers.text_rules[index].iter().chain(&triggers.key_rules[index]) {
-                let reason = format!("hyperscan refuses the pattern ({message}); write it simpler");
+                let reason = format!("it cannot be searched for ({message}); write it simpler");
                 errors.push(rule_error(&rules[usize::from(rule.0)], reason));
             }
             None

@@ -2,14 +2,14 @@
 
 use super::{Engine, EngineError, Exact, RuleIdx, TriggerIdx};
 use crate::digits::{self, Marks};
-use crate::hs::{self, Database, Expression, HsScratch};
+use crate::search::{Database, Expression, Memory};
 use std::ops::ControlFlow;
 
 /// A database of some of an engine's triggers.
 #[derive(Debug)]
 pub struct Probe {
     database: Database,
-    scratch: HsScratch,
+    memory: Memory,
 }
 
 impl Probe {
@@ -21,17 +21,17 @@ impl Probe {
         let expressions: Vec<Expression<'_>> = triggers
             .iter()
             .filter_map(|t| engine.patterns.get(usize::from(t.0)))
-            .map(|pattern| Expression { pattern, flags: 0, id: 0 })
+            .map(|pattern| Expression { pattern, id: 0 })
             .collect();
-        let database = Database::compile(&expressions)?;
-        let scratch = HsScratch::for_database(&database)?;
-        Ok(Probe { database, scratch })
+        let database = Database::new(&expressions, engine.method, None)?;
+        let memory = Memory::new([&database].into_iter())?;
+        Ok(Probe { database, memory })
     }
 
     /// Scans the first `len` bytes of `padded` as [`Engine::triggers`] does, and counts the hits.
     pub fn count(&mut self, padded: &[u8], len: usize) -> u64 {
         let mut hits = 0;
-        let _ = hs::scan(&self.database, &mut self.scratch, padded, len, |_, _| {
+        let _ = self.memory.scan(&self.database, 0, padded, len, |_, _| {
             hits += 1;
             ControlFlow::Continue(())
         });

@@ -251,9 +251,10 @@ fn words_of_validator(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::Method;
 
     const BUILTIN: Sources<'static> =
-        Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None };
+        Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None, method: Method::Fast };
 
     #[test]
     fn there_is_something_to_say_about_every_rule() {

@@ -2,7 +2,7 @@
 //! custom rules, floods and overlaps.
 
 use super::*;
-use crate::hs::Expression;
+use crate::search::Expression;
 use std::sync::OnceLock;
 
 fn engine() -> &'static Engine {
@@ -265,6 +265,44 @@ fn numbers_need_a_key() {
     check_under("4111111111111111", &number(Some("cardNumber")), &["credit-card-keyed@0..16"]);
 }
 
+fn reference() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let sources = Sources {
+            builtin: true,
+            custom: &[],
+            files: &[],
+            disabled: &[],
+            cache: None,
+            method: Method::Plain,
+        };
+        Engine::from_sources(&sources).unwrap_or_else(|errors| panic!("{errors:?}"))
+    })
+}
+
+/// Hyperscan reports what regular expressions report: every trigger, every end of a match.
+#[test]
+fn triggers_are_those_of_the_reference() {
+    let (fast, plain) = (engine(), reference());
+    let (mut of_fast, mut of_plain) = (fast.new_scratch().unwrap(), plain.new_scratch().unwrap());
+    let mut seen = std::collections::BTreeSet::new();
+    for (n, rules) in fast.rules().chunks(25).enumerate() {
+        let keyed =
+            rules.iter().flat_map(|r| r.key_examples.iter().map(|(k, v)| format!("\"{k}\": \"{v}\"")));
+        let examples = rules.iter().flat_map(|r| r.examples.iter().chain(&r.counter_examples).cloned());
+        let joint = [" and ", "\n", "\",\"", "\u{e9}; "][n % 4];
+        let text = examples.chain(keyed).collect::<Vec<_>>().join(joint);
+        let mut padded = text.clone().into_bytes();
+        padded.resize(text.len() + SCAN_PADDING, 0);
+        let [mut found, mut expected] = [0; 2].map(|_| Hits { items: Vec::new(), cap: usize::MAX });
+        fast.triggers(&mut of_fast, &padded, text.len(), &mut found).unwrap();
+        plain.triggers(&mut of_plain, &padded, text.len(), &mut expected).unwrap();
+        assert_eq!(found.as_slice(), expected.as_slice(), "{text:?}");
+        seen.extend(found.as_slice().iter().map(|h| h.trigger));
+    }
+    assert!(seen.len() > 1000, "{} triggers", seen.len());
+}
+
 /// Enough for the scheduler's clock, which counts in milliseconds.
 const ROUNDS: usize = 60;
 
@@ -285,12 +323,12 @@ fn dearest_triggers() {
     text.resize(len + SCAN_PADDING, 0);
     let time = |patterns: &[&str]| {
         let expressions: Vec<Expression<'_>> =
-            patterns.iter().map(|pattern| Expression { pattern, flags: 0, id: 0 }).collect();
-        let db = Database::compile(&expressions).unwrap();
-        let mut scratch = HsScratch::for_database(&db).unwrap();
+            patterns.iter().map(|pattern| Expression { pattern, id: 0 }).collect();
+        let db = Database::new(&expressions, Method::Fast, None).unwrap();
+        let mut memory = Memory::new([&db].into_iter()).unwrap();
         let mut hits = 0;
         for at in (0..len - 16384).step_by(16384) {
-            let _ = hs::scan(&db, &mut scratch, &text[at..], 16384, |_, _| {
+            let _ = memory.scan(&db, 0, &text[at..], 16384, |_, _| {
                 hits += 1;
                 ControlFlow::Continue(())
             });
@@ -299,7 +337,7 @@ fn dearest_triggers() {
         let start = cpu_seconds();
         for _ in 0..ROUNDS {
             for at in (0..len - 16384).step_by(16384) {
-                let _ = hs::scan(&db, &mut scratch, &text[at..], 16384, |_, _| ControlFlow::Continue(()));
+                let _ = memory.scan(&db, 0, &text[at..], 16384, |_, _| ControlFlow::Continue(()));
             }
         }
         (cpu_seconds() - start) / (len * ROUNDS) as f64 * 1e9
@@ -418,7 +456,7 @@ fn costs_of_stage_one() {
             zones.of(&doc.padded()[..len], len);
             0
         });
-        for (gate, database) in &engine.databases {
+        for (i, (gate, database)) in engine.databases.iter().enumerate() {
             let mut covered = 0;
             zones.parts(*gate, len, |from, to| {
                 covered += to - from;
@@ -427,7 +465,7 @@ fn costs_of_stage_one() {
             best_of(&format!("{gate:?}"), &mut || {
                 let mut hits = 0;
                 zones.parts(*gate, len, |from, to| {
-                    let _ = hs::scan(database, &mut scratch.hs, &doc.padded()[from..], to - from, |_, _| {
+                    let _ = scratch.memory.scan(database, i, &doc.padded()[from..], to - from, |_, _| {
                         hits += 1;
                         ControlFlow::Continue(())
                     });

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Context;
+use crate::search::Method;
 
 fn import(text: &str) -> Import {
     gitleaks(text, &["built-in".into()]).unwrap_or_else(|e| panic!("{e}"))
@@ -8,7 +9,14 @@ fn import(text: &str) -> Import {
 /// What the imported rules find in `text`, as rule id and value.
 fn found(toml: &str, text: &str, key: Option<&str>) -> Vec<(String, String)> {
     let files = [RuleFile { path: "t.toml".into(), text: toml.into() }];
-    let sources = Sources { builtin: false, custom: &[], files: &files, disabled: &[], cache: None };
+    let sources = Sources {
+        builtin: false,
+        custom: &[],
+        files: &files,
+        disabled: &[],
+        cache: None,
+        method: Method::Fast,
+    };
     let engine = Engine::from_sources(&sources).unwrap_or_else(|e| panic!("{e:?}\n{toml}"));
     let ctx = Context { key, ..Context::default() };
     let found = engine.scan_text(&mut engine.new_scratch().expect("memory"), text, &ctx);

@@ -170,6 +170,9 @@ impl Control {
         let admin = self.start_admin(&config, &published, &phase, workers, writer).await?;
         self.write_addr_file(admin)?;
         tracing::info!(mcp = %self.listen, workers, servers = config.servers.len(), "listening");
+        if cfg!(not(feature = "hyperscan")) {
+            tracing::warn!("built without Hyperscan: inspection takes a hundred times as long");
+        }
         if self.config_file.is_none() {
             print_welcome(self.listen);
         }

@@ -3,13 +3,14 @@
 use super::print;
 use crate::cli::{EXIT_FINDINGS, EXIT_OK, ImportFrom, RulesImport};
 use tidegate_inspect::import::{Import, gitleaks};
-use tidegate_inspect::{RuleInfo, Sources};
+use tidegate_inspect::{Method, RuleInfo, Sources};
 
 pub(super) fn run(args: &RulesImport) -> Result<u8, Vec<String>> {
     let shown = args.file.display();
     let text =
         std::fs::read_to_string(&args.file).map_err(|e| vec![format!("{shown}: cannot be read: {e}")])?;
-    let builtin = Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None };
+    let builtin =
+        Sources { builtin: true, custom: &[], files: &[], disabled: &[], cache: None, method: Method::Fast };
     let known: Vec<String> = match args.replace {
         true => Vec::new(),
         false => RuleInfo::all(&builtin).0.into_iter().map(|r| r.id).collect(),

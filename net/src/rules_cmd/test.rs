@@ -4,7 +4,7 @@ use super::{print, sentences, settings};
 use crate::cli::{EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, Format, RulesTest};
 use serde_json::{Value, json};
 use tidegate_core::config::RuleFile;
-use tidegate_inspect::{Engine, ExampleFailure, Origin, Rule, RuleIdx, Sources};
+use tidegate_inspect::{Engine, ExampleFailure, Method, Origin, Rule, RuleIdx, Sources};
 
 pub(super) fn run(args: &RulesTest) -> Result<u8, Vec<String>> {
     let mut mistakes = Vec::new();
@@ -23,8 +23,14 @@ pub(super) fn run(args: &RulesTest) -> Result<u8, Vec<String>> {
         custom = settings.custom;
     }
     let builtin = args.files.is_empty() && args.config.is_none();
-    let (engine, errors) =
-        Engine::assemble(&Sources { builtin, custom: &custom, files: &files, disabled: &[], cache: None });
+    let (engine, errors) = Engine::assemble(&Sources {
+        builtin,
+        custom: &custom,
+        files: &files,
+        disabled: &[],
+        cache: None,
+        method: Method::Fast,
+    });
     mistakes.extend(sentences(&errors));
     let mut tested = Vec::new();
     if let Some(engine) = &engine {
