@@ -69,6 +69,8 @@ limits! {
     json_depth_max: 8, 64, 64, "deepest JSON nesting; deeper messages are refused";
     object_keys_max: 16, 10000, 1000000, "most members of one JSON object";
     id_bytes_max: 16, 256, 1024, "longest JSON-RPC string id, in bytes";
+    decode_depth_max: 1, 3, 8, "deepest encoding within encodings that inspection undoes; what lies deeper cannot be looked into, and is blocked where something may be redacted";
+    inflated_bytes_max: 4096, 1048576, 67108864, "most bytes that inspection inflates of one message's compressed texts; more are blocked in the same way";
     findings_max: 16, 4096, 65536, "most findings in one message; more block it";
     drain_ms: 0, 30000, 3600000, "time that requests in flight get after SIGTERM";
 }

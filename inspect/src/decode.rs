@@ -4,7 +4,7 @@
 //! [`Views::of`] derives *views* from the strings of a document: texts as they read once decoded, each with a map back to
 //! the bytes of the strings they came from. All views of a document stand in one padded buffer, to be scanned at once.
 //! Most messages have none; finding that out costs a pass or two over the text. Work and memory are bounded by
-//! [`Bounds`]; a text that goes beyond them is reported, not passed over.
+//! [`DecodeBounds`]; a text that goes beyond them is reported, not passed over.
 //!
 //! No I/O, no state between documents. Malformed encodings are ordinary text.
 
@@ -20,7 +20,7 @@ const GAP: usize = 4;
 
 /// Bounds of what is decoded in one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct DecodeBounds {
     /// Encodings within encodings that are followed: Base64 of Base64 of a percent-encoded text needs three.
     pub depth_max: usize,
     /// Largest inflated text, and the sum of all in a document, in bytes. Everything else that is derived is shorter
@@ -28,9 +28,9 @@ pub(crate) struct Bounds {
     pub inflated_bytes_max: usize,
 }
 
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds { depth_max: 3, inflated_bytes_max: 1 << 20 }
+impl Default for DecodeBounds {
+    fn default() -> DecodeBounds {
+        DecodeBounds { depth_max: 3, inflated_bytes_max: 1 << 20 }
     }
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct Origin {
 
 impl Views {
     /// Derives the views of `doc`. `joins` says which of its containers are searched for values cut in pieces.
-    pub fn of(&mut self, doc: &Doc, bounds: &Bounds, joins: Joins) {
+    pub fn of(&mut self, doc: &Doc, bounds: &DecodeBounds, joins: Joins) {
         self.clear();
         chars::in_doc(self, doc);
         runs::in_doc(self, doc, bounds);
@@ -115,7 +115,7 @@ impl Views {
 
     /// One kind of views, for measuring.
     #[cfg(test)]
-    pub fn only(&mut self, which: usize, doc: &Doc, bounds: &Bounds, joins: Joins) {
+    pub fn only(&mut self, which: usize, doc: &Doc, bounds: &DecodeBounds, joins: Joins) {
         self.clear();
         match which {
             0 => chars::in_doc(self, doc),

@@ -854,7 +854,8 @@ fn search(
         if let Some(m) = accept(spec, text, whole, span, cut) {
             return (Some(m), m.end.max(whole.0 + 1));
         }
-        at = whole.0 + 1;
+        // A match that begins within a character is widened to where it was looked for already.
+        at = (whole.0 + 1).max(at + 1);
         // Within the same word nothing else can begin.
         if matches!(spec.boundary, Boundary::Left | Boundary::Word | Boundary::Base64) {
             while at < window.end && !left_is_free(spec.boundary, text, at) {

@@ -23,6 +23,7 @@ mod search;
 mod trigger;
 mod validate;
 
+pub use decode::DecodeBounds;
 pub use engine::{
     Confirmed, Context, Engine, EngineError, ExampleFailure, Flood, Hit, Hits, Match, Probe, RuleIdx,
     RuleInfo, SCAN_PADDING, Scratch, Sources, TextFinding, TriggerIdx,

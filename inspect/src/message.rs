@@ -12,7 +12,7 @@
 pub use crate::replace::placeholder;
 pub use tokens::{Opened, Tokens};
 
-use crate::decode::{Bounds, Joins, Origin, Trust, Views};
+use crate::decode::{DecodeBounds, Joins, Origin, Trust, Views};
 use crate::engine::Within;
 use crate::gate::{Gates, LOOK_AHEAD, MEMBER_BYTES, Zones};
 use crate::replace;
@@ -55,6 +55,7 @@ pub struct Plan {
     gates: Gates,
     strongest: Mode,
     findings_max: usize,
+    decode: DecodeBounds,
     tokens: Tokens,
     /// For answers: what applies instead to one that lists tools.
     tools: Option<Box<Plan>>,
@@ -99,6 +100,7 @@ impl Plan {
             gates: Gates::NONE,
             strongest: Mode::Off,
             findings_max,
+            decode: DecodeBounds::default(),
             tokens: Tokens::default(),
             tools: None,
         };
@@ -115,6 +117,12 @@ impl Plan {
     pub fn with_tokens(self, tokens: Tokens) -> Plan {
         let tools = self.tools.map(|t| Box::new(t.with_tokens(tokens.clone())));
         Plan { tokens, tools, ..self }
+    }
+
+    /// The same with other bounds for what is decoded.
+    pub fn with_decode_bounds(self, decode: DecodeBounds) -> Plan {
+        let tools = self.tools.map(|t| Box::new(t.with_decode_bounds(decode)));
+        Plan { decode, tools, ..self }
     }
 
     /// The same without the rules of these ids.
@@ -240,6 +248,8 @@ pub struct Found {
 struct InTok {
     tok: TokIdx,
     finding: TextFinding,
+    /// It lies in a key, of the document or of JSON in a string of it.
+    key: bool,
 }
 
 /// What findings cover of each string, as sorted ranges that do not touch.
@@ -279,7 +289,7 @@ pub struct Inspector {
     levels: Vec<Level>,
     /// What the message's strings say once decoded.
     views: Views,
-    bounds: Bounds,
+    bounds: DecodeBounds,
     zones: Zones,
     /// What the message is searched with.
     gates: Gates,
@@ -316,7 +326,7 @@ impl Inspector {
             parser: Parser::new(limits),
             levels: Vec::new(),
             views: Views::default(),
-            bounds: Bounds::default(),
+            bounds: DecodeBounds::default(),
             zones: Zones::default(),
             gates: Gates::ALL,
             scanned: 0,
@@ -350,6 +360,7 @@ impl Inspector {
         let base = from.saturating_sub(OVERLAP_BYTES);
         if from == 0 {
             self.gates = plan.of(doc).gates;
+            self.bounds = plan.decode;
         }
         let mut hits = std::mem::replace(&mut self.slice_hits, Hits::with_cap(0));
         hits.clear();
@@ -483,8 +494,10 @@ impl Inspector {
         text: &str,
         ctx: &Context<'_>,
     ) -> Vec<TextFinding> {
+        (self.gates, self.bounds) = (plan.gates, plan.decode);
         let all = engine.find_all(scratch, text, ctx);
-        let mut found: Vec<InTok> = all.into_iter().map(|finding| InTok { tok: 0, finding }).collect();
+        let mut found: Vec<InTok> =
+            all.into_iter().map(|finding| InTok { tok: 0, finding, key: false }).collect();
         let doc = Doc::of_text(text);
         let mut views = std::mem::take(&mut self.views);
         views.of(&doc, &self.bounds, Joins::All);
@@ -600,7 +613,11 @@ impl Inspector {
                     });
                     if fixed.binary_search(&origin.tok).is_err() {
                         let finding = TextFinding { start: origin.start, end: origin.end, ..*f };
-                        out.push(InTok { tok: origin.tok, finding });
+                        out.push(InTok {
+                            tok: origin.tok,
+                            finding,
+                            key: doc.tok(origin.tok).kind == Kind::Key,
+                        });
                     }
                 }
             }
@@ -697,7 +714,11 @@ impl Inspector {
         let ctx = Context { key, number: t.kind == Kind::Number };
         self.text.clear();
         engine.confirm_all(scratch, doc.str(tok), &self.local, &ctx, &mut self.text);
-        out.extend(self.text.iter().map(|finding| InTok { tok, finding: *finding }));
+        let text = doc.str(tok);
+        out.extend(self.text.iter().map(|f| {
+            let key = t.kind == Kind::Key || (t.kind == Kind::String && in_member_name(text, f.end));
+            InTok { tok, finding: *f, key }
+        }));
         if t.kind == Kind::Key && t.len as usize <= CONTEXT_BYTES_MAX {
             let mut rules: Vec<RuleIdx> =
                 self.local.iter().flat_map(|h| engine.keyed_rules_of(h.trigger)).copied().collect();
@@ -772,10 +793,8 @@ impl Inspector {
             let mut spans = Spans::new(inner, text, group[0].tok);
             for f in group {
                 let span = spans.next(&f.finding);
-                out.push(InTok {
-                    tok,
-                    finding: TextFinding { start: span.start, end: span.end, ..f.finding },
-                });
+                let finding = TextFinding { start: span.start, end: span.end, ..f.finding };
+                out.push(InTok { tok, finding, key: f.key });
             }
         }
     }
@@ -882,7 +901,7 @@ impl Inspector {
             if at >= start && at + value.len() <= start + len && untouchable.binary_search(&tok).is_err() {
                 let (start, end) = (at - start, at - start + value.len());
                 let finding = TextFinding { rule: *rule, start, end, confidence: Confidence::High };
-                copies.push(InTok { tok, finding });
+                copies.push(InTok { tok, finding, key: t.kind == Kind::Key });
                 if copies.len() > plan.findings_max {
                     self.flood = true;
                     return;
@@ -1043,7 +1062,7 @@ fn keyed(
             let ctx = Context { key: Some(doc.str(key)), number: t.kind == Kind::Number };
             if let Some(m) = engine.confirm_value(scratch, rule, doc.str(tok), &ctx) {
                 let finding = TextFinding { rule, start: m.start, end: m.end, confidence: m.confidence };
-                out.push(InTok { tok, finding });
+                out.push(InTok { tok, finding, key: false });
             }
         }
     };
@@ -1090,14 +1109,15 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
         let rank = |f: &TextFinding| {
             (plan.mode_of(f), engine.rule(f.rule).is_secret(), f.confidence, f.end - f.start)
         };
-        for InTok { finding, .. } in group.iter().filter(|f| plan.mode_of(&f.finding).removes()) {
-            match out[first..].last_mut().map(|l| &mut l.finding) {
-                Some(last) if finding.start < last.end => {
-                    let (start, end) = (last.start, last.end.max(finding.end));
-                    let best = if rank(finding) > rank(last) { *finding } else { *last };
+        for f in group.iter().filter(|f| plan.mode_of(&f.finding).removes()) {
+            match out[first..].last_mut() {
+                Some(InTok { finding: last, key, .. }) if f.finding.start < last.end => {
+                    let (start, end) = (last.start, last.end.max(f.finding.end));
+                    let best = if rank(&f.finding) > rank(last) { f.finding } else { *last };
                     *last = TextFinding { start, end, ..best };
+                    *key |= f.key;
                 }
-                _ => out.push(InTok { tok, finding: *finding }),
+                _ => out.push(*f),
             }
         }
         text.clear();
@@ -1111,7 +1131,9 @@ fn resolve(engine: &Engine, plan: &Plan, found: &mut Vec<InTok>, text: &mut Vec<
             let next = strong.partition_point(|s| s.end <= f.start);
             strong.get(next).is_some_and(|s| s.start < f.end)
         };
-        out.extend(text.iter().filter(|f| !hidden(f)).map(|finding| InTok { tok, finding: *finding }));
+        // These are not replaced.
+        let recorded = text.iter().filter(|f| !hidden(f));
+        out.extend(recorded.map(|finding| InTok { tok, finding: *finding, key: false }));
         out[first..].sort_by_key(|f| f.finding.start);
     }
     *found = out;
@@ -1145,6 +1167,16 @@ impl<'a> Spans<'a> {
     }
 }
 
+/// True when `text`, in which no quote is escaped, is JSON and what ends at `end` lies in the name of a member.
+fn in_member_name(text: &str, end: usize) -> bool {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return false;
+    }
+    let rest = text.get(end..).unwrap_or_default();
+    let behind = rest.find('"').and_then(|quote| rest.get(quote + 1..));
+    behind.is_some_and(|b| b.trim_start().starts_with(':'))
+}
+
 /// Writes `wire` to `out` with every finding replaced, by placeholders when there is no plan.
 #[allow(clippy::too_many_arguments)]
 fn splice(
@@ -1175,7 +1207,7 @@ fn splice(
             let mut mark =
                 plan.map_or_else(|| placeholder(kind), |p| p.replacement(engine, &f.finding, value));
             let masked = plan.is_some_and(|p| p.mode_of(&f.finding) == Mode::Mask);
-            if t.kind == Kind::Key && (masked || mark == placeholder(kind)) {
+            if f.key && (masked || mark == placeholder(kind)) {
                 // Two redacted keys of one object must not become one; hashes and tokens of two values differ.
                 let number = format!("#{}", report.redactions + 1);
                 mark.insert_str(mark.len() - usize::from(mark.ends_with(']')), &number);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tidegate_core::config::{Actions, Mode};
 use tidegate_core::json::{Doc, JsonLimits, Parser};
-use tidegate_inspect::Engine;
 use tidegate_inspect::message::{Inspector, Plan, Verdict};
+use tidegate_inspect::{DecodeBounds, Engine};
 
 const MAIL: &str = "jane.doe@example.org";
 
@@ -65,6 +65,42 @@ fn what_is_encoded_too_deeply_is_a_verdict_everywhere() {
     let (verdict, text) = bench.inspect_text(Mode::Redact, &encoded(3, &secret()));
     assert_eq!((verdict, text.as_str()), (Verdict::Redacted, "[REDACTED:SECRET]"));
     assert_eq!(bench.inspect_text(Mode::Redact, "nothing").0, Verdict::Pass, "no verdict of the text before");
+}
+
+/// Gzip in Base64: `bytes` of blanks, then a secret.
+fn inflates_to(bytes: usize) -> String {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let secret = secret();
+    write!(gzip, "{}{secret}", " ".repeat(bytes - secret.len())).expect("memory");
+    BASE64_STANDARD.encode(gzip.finish().expect("memory"))
+}
+
+#[test]
+fn the_bounds_of_what_is_decoded_are_exact() {
+    let mut bench = Bench::new();
+    for (bounds, text, expect) in [
+        (DecodeBounds { depth_max: 2, ..DecodeBounds::default() }, encoded(2, &secret()), Verdict::Redacted),
+        (DecodeBounds { depth_max: 2, ..DecodeBounds::default() }, encoded(3, &secret()), Verdict::Blocked),
+        (
+            DecodeBounds { inflated_bytes_max: 8192, ..DecodeBounds::default() },
+            inflates_to(8192),
+            Verdict::Redacted,
+        ),
+        (
+            DecodeBounds { inflated_bytes_max: 8192, ..DecodeBounds::default() },
+            inflates_to(8193),
+            Verdict::Blocked,
+        ),
+    ] {
+        let wire = json!({ "params": { "v": text } }).to_string().into_bytes();
+        let plan = bench.plan(Mode::Redact).with_decode_bounds(bounds);
+        let (mut doc, mut out) = (Doc::default(), Vec::new());
+        Parser::new(JsonLimits::default()).parse(&wire, &mut doc).expect("JSON");
+        let mut scratch = bench.engine.new_scratch().expect("memory");
+        let report = bench.inspector.inspect(&bench.engine, &mut scratch, &plan, &doc, &wire, &mut out);
+        assert_eq!(report.verdict, expect, "{bounds:?}");
+    }
 }
 
 #[test]

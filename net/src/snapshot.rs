@@ -16,7 +16,7 @@ use tidegate_core::json::JsonLimits;
 use tidegate_core::limits::Limits;
 use tidegate_inspect::message::{Plan, Tokens};
 use tidegate_inspect::replace::Keys;
-use tidegate_inspect::{Engine, EngineError, Sources};
+use tidegate_inspect::{DecodeBounds, Engine, EngineError, Sources};
 
 /// One server, ready for use.
 pub struct Server {
@@ -57,11 +57,17 @@ impl Plans {
         engine: &Engine,
         actions: &ActionTable,
         disabled: &[String],
-        findings_max: u64,
+        limits: &Limits,
         tokens: &Tokens,
     ) -> Plans {
-        let finish = |plan: Plan| plan.without(engine, disabled).with_tokens(tokens.clone());
-        let max = findings_max as usize;
+        let decode = DecodeBounds {
+            depth_max: limits.decode_depth_max as usize,
+            inflated_bytes_max: limits.inflated_bytes_max as usize,
+        };
+        let finish = |plan: Plan| {
+            plan.without(engine, disabled).with_tokens(tokens.clone()).with_decode_bounds(decode)
+        };
+        let max = limits.findings_max as usize;
         Plans {
             request: finish(Plan::requests(engine, &actions.request, max)),
             response: finish(Plan::answers(engine, &actions.response, max)),
@@ -302,12 +308,12 @@ fn build_server(
         own_fields,
         forward: config.forward_headers.clone(),
         tokens: tokens.clone(),
-        plans: Plans::new(engine, &config.inspection, &config.disabled_rules, limits.findings_max, tokens),
+        plans: Plans::new(engine, &config.inspection, &config.disabled_rules, limits, tokens),
         tools: config
             .tools
             .iter()
             .map(|(tool, t)| {
-                let plans = Plans::new(engine, &t.actions, &t.disabled_rules, limits.findings_max, tokens);
+                let plans = Plans::new(engine, &t.actions, &t.disabled_rules, limits, tokens);
                 (tool.clone(), plans)
             })
             .collect(),

@@ -4,7 +4,7 @@
 //! A run is only decoded when a few of its bytes come out as text or as a compressed stream, so that hashes, identifiers
 //! and pictures cost next to nothing.
 
-use super::{Bounds, Source, Trust, View, Views, token_at};
+use super::{DecodeBounds, Source, Trust, View, Views, token_at};
 use crate::masks::{self, BLOCK, Masks, in_base64};
 use base64::Engine as _;
 use base64::alphabet;
@@ -75,7 +75,7 @@ fn is(b: u8, class: u8) -> bool {
 }
 
 /// Views of the strings of `doc`.
-pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &Bounds) {
+pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &DecodeBounds) {
     let text = &doc.padded()[..doc.wire_len()];
     each(text, |run| {
         if let Some((tok, string)) = token_at(doc, run.range.start)
@@ -93,7 +93,7 @@ pub(super) fn in_doc(views: &mut Views, doc: &Doc, bounds: &Bounds) {
 }
 
 /// Views of a view, which says `text`.
-pub(super) fn in_view(views: &mut Views, view: &View, text: &[u8], bounds: &Bounds) {
+pub(super) fn in_view(views: &mut Views, view: &View, text: &[u8], bounds: &DecodeBounds) {
     each(text, |run| decode(views, &Source::View(view), text, run, bounds));
 }
 
@@ -263,7 +263,7 @@ fn spaced(
         .then_some(start..end)
 }
 
-fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], run: Run, bounds: &Bounds) {
+fn decode(views: &mut Views, source: &Source<'_>, text: &[u8], run: Run, bounds: &DecodeBounds) {
     let bytes = &text[run.range.clone()];
     match run.form {
         Form::Singles => {
@@ -385,7 +385,7 @@ fn is_text(raw: &[u8]) -> bool {
 }
 
 /// Makes a view of what a run says.
-fn reveal(views: &mut Views, source: &Source<'_>, range: Range<usize>, raw: Vec<u8>, bounds: &Bounds) {
+fn reveal(views: &mut Views, source: &Source<'_>, range: Range<usize>, raw: Vec<u8>, bounds: &DecodeBounds) {
     if source.depth() >= bounds.depth_max {
         views.beyond = true;
         return;
@@ -412,7 +412,7 @@ enum Inflated {
     Beyond,
 }
 
-fn inflate(views: &mut Views, raw: &[u8], bounds: &Bounds) -> Inflated {
+fn inflate(views: &mut Views, raw: &[u8], bounds: &DecodeBounds) -> Inflated {
     if !compressed(raw) {
         return Inflated::No;
     }

@@ -7,7 +7,7 @@ fn views(json: &str) -> (Doc, Views) {
     let mut doc = Doc::default();
     Parser::new(JsonLimits::default()).parse(json.as_bytes(), &mut doc).expect("JSON");
     let mut views = Views::default();
-    views.of(&doc, &Bounds::default(), Joins::All);
+    views.of(&doc, &DecodeBounds::default(), Joins::All);
     (doc, views)
 }
 
@@ -115,7 +115,7 @@ fn compressed_texts_and_their_bound() {
     };
     let encoded = gzip(b"token ghp_0123456789abcdef");
     check(&encoded, "ghp_0123456789abcdef", &encoded);
-    let most = Bounds::default().inflated_bytes_max;
+    let most = DecodeBounds::default().inflated_bytes_max;
     for (size, beyond) in [(most, false), (most + 1, true)] {
         let (_, views) = views(&serde_json::json!([gzip(&vec![b'a'; size])]).to_string());
         assert_eq!(views.beyond, beyond, "{size}");
@@ -128,7 +128,7 @@ fn too_deep_is_reported() {
     for depth in 1..=4 {
         text = base64::prelude::BASE64_STANDARD.encode(&text);
         let (_, views) = views(&serde_json::json!([text]).to_string());
-        assert_eq!(views.beyond, depth > Bounds::default().depth_max, "{depth}");
+        assert_eq!(views.beyond, depth > DecodeBounds::default().depth_max, "{depth}");
     }
 }
 
@@ -249,7 +249,7 @@ fn views_of_a_file() {
     let rounds = 1 + (100 << 20) / json.len() / 4;
     let started = std::time::Instant::now();
     for _ in 0..rounds {
-        views.of(&doc, &Bounds::default(), Joins::Blocks);
+        views.of(&doc, &DecodeBounds::default(), Joins::Blocks);
     }
     let each = started.elapsed() / rounds as u32;
     println!("{} views, {} of {} bytes, {each:?}", views.all().len(), views.len(), json.len());

@@ -303,6 +303,21 @@ fn triggers_are_those_of_the_reference() {
     assert!(seen.len() > 1000, "{} triggers", seen.len());
 }
 
+/// Matches are widened to whole characters, which must not lead a search back to where it has been.
+#[test]
+fn characters_beyond_ascii_do_not_hold_a_search_up() {
+    let engine = engine();
+    let mut scratch = engine.new_scratch().unwrap();
+    let odd = "\u{fffd}".repeat(48);
+    for text in [
+        format!("EBA\u{fffd}\u{fffd}TOKEN = \"0aB1cD2eF3gH4{odd}iJ5kL6mN7oP\""),
+        "EL\u{fffd}STICSEARCH-API\u{fffd}TOKEN = \"0aB1cD2eF3gH4mJ5kL6mN7\"".into(),
+        "EL\u{fffd}STICSEARCH-API\u{fffd}TOKEN = \"0aB1cD2eF3gH4 x y".into(),
+    ] {
+        engine.scan_text(&mut scratch, &text, &Context::default());
+    }
+}
+
 /// Enough for the scheduler's clock, which counts in milliseconds.
 const ROUNDS: usize = 60;
 
@@ -486,12 +501,12 @@ fn costs_of_stage_one() {
         let mut views = crate::decode::Views::default();
         for (i, what) in ["characters", "runs", "seams"].into_iter().enumerate() {
             best_of(what, &mut || {
-                views.only(i, &doc, &crate::decode::Bounds::default(), crate::decode::Joins::Blocks);
+                views.only(i, &doc, &crate::decode::DecodeBounds::default(), crate::decode::Joins::Blocks);
                 views.all().len()
             });
         }
         best_of("views", &mut || {
-            views.of(&doc, &crate::decode::Bounds::default(), crate::decode::Joins::Blocks);
+            views.of(&doc, &crate::decode::DecodeBounds::default(), crate::decode::Joins::Blocks);
             views.len()
         });
     }
