@@ -81,6 +81,12 @@ impl Marks {
         self.at_signs.clear();
     }
 
+    /// Bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        let words = self.digits.capacity() + self.colons.capacity() + self.at_signs.capacity();
+        words * size_of::<u64>()
+    }
+
     /// Adds the next block.
     pub(crate) fn push(&mut self, masks: &Masks) {
         self.digits.push(masks.digit);

@@ -40,6 +40,9 @@ pub struct TriggerIdx(pub u16);
 /// Bytes of a JSON value looked at by a keyed rule beyond its longest match: quotes, blanks, a scheme word.
 const VALUE_SLACK: usize = 16;
 
+/// Memory for the marks of a text that a thread keeps for the next, in bytes: enough for a text of 128 KiB.
+const MARKS_BYTES_KEPT: usize = 48 << 10;
+
 /// Content blocks of one scan that are looked at as values without a name.
 const ALONE_TEXTS_MAX: usize = 64;
 
@@ -469,8 +472,10 @@ impl Engine {
             }
             room
         };
+        let zones = within.zones.filter(|_| self.method == Method::Fast);
+        let chosen = within.gates.chosen(zones.is_none_or(Zones::are_dense));
         let databases = self.databases.iter().enumerate();
-        for (i, (gate, database)) in databases.filter(|(_, (gate, _))| within.gates.has(*gate)) {
+        for (i, (gate, database)) in databases.filter(|(_, (gate, _))| chosen(*gate)) {
             let mut scan = |from: usize, to: usize| {
                 let flow = scratch.memory.scan(database, i, &padded[from..], to - from, |id, end| {
                     if push(id as u16, from as u32 + end) {
@@ -483,7 +488,7 @@ impl Engine {
                 debug_assert!(flow.is_ok(), "{flow:?}");
                 flow == Ok(ControlFlow::Continue(()))
             };
-            let done = match within.zones.filter(|_| self.method == Method::Fast) {
+            let done = match zones {
                 Some(zones) => zones.parts(*gate, len, scan),
                 None => scan(0, len),
             };
@@ -502,6 +507,9 @@ impl Engine {
             push(self.first_shape + shape as u16, end as u32)
         }) {
             return Err(Flood);
+        }
+        if scratch.marks.memory() > MARKS_BYTES_KEPT {
+            scratch.marks = Marks::default();
         }
         hits.items.sort_unstable();
         hits.items.dedup();

@@ -29,11 +29,22 @@ pub(crate) enum Gate {
     Digit,
     /// Around bytes that are odd: see [`masks::is_odd`].
     Odd,
+    /// All text, for everything but what is for lists of tools alone: one search instead of several where these would go
+    /// over most of a text each.
+    Together,
 }
 
 impl Gate {
-    pub(crate) const ALL: [Gate; 7] =
-        [Gate::Everywhere, Gate::Answers, Gate::Tools, Gate::Runs, Gate::Digits, Gate::Digit, Gate::Odd];
+    pub(crate) const ALL: [Gate; 8] = [
+        Gate::Everywhere,
+        Gate::Answers,
+        Gate::Tools,
+        Gate::Runs,
+        Gate::Digits,
+        Gate::Digit,
+        Gate::Odd,
+        Gate::Together,
+    ];
 }
 
 /// Some of [`Gate::ALL`].
@@ -46,6 +57,15 @@ impl Gates {
 
     pub(crate) fn of(gate: Gate) -> Gates {
         Gates(1 << gate as u8)
+    }
+
+    /// Of these, what is searched: each by itself, or together as far as that goes.
+    pub(crate) fn chosen(self, together: bool) -> impl Fn(Gate) -> bool {
+        move |gate| match gate {
+            Gate::Together => together,
+            Gate::Tools => self.has(gate),
+            _ => self.has(gate) && !together,
+        }
     }
 
     /// Where everything is searched, the places of others are too.
@@ -292,6 +312,13 @@ impl Zones {
         }
     }
 
+    /// Bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        let maps = [&self.runs, &self.digits, &self.digit, &self.odd];
+        let words: usize = maps.iter().map(|map| map.words.capacity()).sum();
+        words * size_of::<u64>() + self.marks.memory()
+    }
+
     /// For [`crate::digits::shapes`].
     pub(crate) fn marks(&self) -> &Marks {
         &self.marks
@@ -307,6 +334,16 @@ impl Zones {
         }
     }
 
+    /// True when one search for everything costs less than those in the zones.
+    pub(crate) fn are_dense(&self) -> bool {
+        // What a search of each database takes, in hundredths of what one for everything takes beyond one for what is
+        // searched for everywhere: measured on rows.
+        let cost = |map: &Blocks, each: usize| map.len() * each;
+        let apart =
+            cost(&self.runs, 130) + cost(&self.digits, 100) + cost(&self.digit, 60) + cost(&self.odd, 10);
+        apart > self.runs.count * 100
+    }
+
     /// True when adding to them makes no difference.
     pub(crate) fn are_full(&self) -> bool {
         [&self.runs, &self.digits, &self.digit, &self.odd].iter().all(|map| map.is_full())
@@ -316,7 +353,7 @@ impl Zones {
     /// whether it went to the end.
     pub(crate) fn parts(&self, gate: Gate, len: usize, visit: impl FnMut(usize, usize) -> bool) -> bool {
         match gate {
-            Gate::Everywhere | Gate::Answers | Gate::Tools => once(len, visit),
+            Gate::Everywhere | Gate::Answers | Gate::Tools | Gate::Together => once(len, visit),
             Gate::Runs => self.runs.parts(len, visit),
             Gate::Digits => self.digits.parts(len, visit),
             Gate::Digit => self.digit.parts(len, visit),

@@ -343,7 +343,11 @@ impl Inspector {
     /// Bytes of memory held beyond what any message needs.
     pub fn memory(&self) -> usize {
         let levels: usize = self.levels.iter().map(|l| l.doc.memory() + l.views.memory()).sum();
-        levels + self.views.memory() + self.parser.memory() + self.hits.capacity() * size_of::<Hit>()
+        levels
+            + self.views.memory()
+            + self.zones.memory()
+            + self.parser.memory()
+            + self.hits.capacity() * size_of::<Hit>()
     }
 
     /// Begins with a new message.

@@ -85,7 +85,9 @@ impl Triggers {
     fn databases(&self, sources: &Sources<'_>) -> Result<Vec<(Gate, Database)>, DatabaseError> {
         let mut out = Vec::new();
         for gate in Gate::ALL {
-            let here = self.all.iter().enumerate().filter(|(i, _)| self.gates[*i].has(gate));
+            let together = |gates: Gates| gate == Gate::Together && gates != Gates::of(Gate::Tools);
+            let here = self.all.iter().enumerate();
+            let here = here.filter(|(i, _)| self.gates[*i].has(gate) || together(self.gates[*i]));
             let expressions: Vec<Expression<'_>> =
                 here.map(|(i, t)| Expression { pattern: &t.hs, id: i as u32 }).collect();
             if expressions.is_empty() {
