@@ -113,7 +113,7 @@ impl Views {
         }
     }
 
-    /// One kind of views, for measuring.
+    /// One kind of views, for measuring: 0 those of characters, 1 of runs, 2 of seams.
     #[cfg(test)]
     pub fn only(&mut self, which: usize, doc: &Doc, bounds: &DecodeBounds, joins: Joins) {
         self.clear();

@@ -1,7 +1,7 @@
 //! Finds sensitive data in one decoded string, in two stages.
 //!
-//! Stage 1 ([`Engine::triggers`]) runs all triggers over a buffer at gigabytes per second and only says where a rule
-//! may apply. Stage 2 ([`Engine::confirm`]) matches one rule exactly in a bounded window around such a hit and
+//! Stage 1 ([`Engine::triggers`]) searches a buffer for all triggers, or around what may be a value for those that need
+//! one (see `gate`), and only says where a rule may apply. Stage 2 ([`Engine::confirm`]) matches one rule exactly in a bounded window around such a hit and
 //! validates what it finds. The engine knows nothing of JSON: the caller says which string a hit lies in and under
 //! which key. It does no I/O and keeps no state between calls; an [`Engine`] is immutable and shared by all threads,
 //! a [`Scratch`] belongs to one. After warm-up neither stage allocates, except that the `jwt` check does.

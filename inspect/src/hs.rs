@@ -1,4 +1,4 @@
-//! A thin, safe skin over Hyperscan in block mode: the only module of this crate with `unsafe` code.
+//! A thin, safe skin over Hyperscan in block mode.
 //!
 //! It exists because the published bindings link dynamically where a system library is found. It does not know
 //! rules or JSON. A [`Database`] is immutable and shared by all threads; a [`HsScratch`] belongs to one thread.

@@ -15,8 +15,8 @@ use tidegate_inspect::DatabaseCache;
 /// Largest database that is kept or read, in bytes: those of a thousand rules have one or two million.
 const DATABASE_BYTES_MAX: u64 = 64 << 20;
 
-/// Databases kept: of this version and a few configurations.
-const FILES_MAX: usize = 8;
+/// Most databases that are kept: those of eight sets of rules, each with up to eight.
+const FILES_MAX: usize = 64;
 
 const ENDING: &str = "hsdb";
 const DIGEST_BYTES: usize = 32;
@@ -136,7 +136,7 @@ mod tests {
         files.store("a", b"database");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(files.load("a"), None, "others could have written it");
-        for i in 0..20 {
+        for i in 0..FILES_MAX + 10 {
             files.store(&i.to_string(), b"x");
         }
         assert_eq!(fs::read_dir(&dir).unwrap().count(), FILES_MAX);
