@@ -342,7 +342,7 @@ fn reloads_change_routes_and_nothing_else() {
     }
 }
 
-/// Reloading while requests are under way: none fails.
+/// Ends the callers when it goes.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -351,6 +351,7 @@ impl Drop for Stops<'_> {
     }
 }
 
+/// Reloading while requests are under way: none fails.
 #[test]
 fn reloads_drop_nothing() {
     for driver in DRIVERS {
