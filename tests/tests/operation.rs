@@ -23,6 +23,9 @@ use tidegate_tests::{
     wait::{self, SOON},
 };
 
+/// For a reload that compiles patterns while callers keep the processor busy.
+const RELOADED: Duration = Duration::from_secs(30);
+
 const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
 
 fn config(driver: &str, url: &str, audit: &str, more: &str) -> String {
@@ -258,7 +261,7 @@ fn reloads_change_routes_and_nothing_else() {
         assert_eq!(kept.read_response().json()["result"]["n"], 1);
         assert_eq!(at(&gateway, "other").status(), 404);
         let generation = |gateway: &Gateway, n: u64| {
-            wait::until(&format!("generation {n}"), SOON, || {
+            wait::until(&format!("generation {n}"), RELOADED, || {
                 (metric(gateway.admin_addr, "tidegate_config_generation") == n).then_some(())
             });
         };
@@ -288,7 +291,7 @@ fn reloads_change_routes_and_nothing_else() {
 
         // Mistakes and what only a restart can change: the old one stays, and it is counted.
         let failures = |n: u64| {
-            wait::until(&format!("{n} refused reloads"), SOON, || {
+            wait::until(&format!("{n} refused reloads"), RELOADED, || {
                 (metric(gateway.admin_addr, "tidegate_reload_failures_total") >= n).then_some(())
             });
         };
@@ -386,7 +389,7 @@ fn reloads_drop_nothing() {
                     &format!("mode: redact, custom: [ {{ id: r{n}, pattern: 'zz{n}[0-9]+' }} ]"),
                 );
                 gateway.reload(&yaml);
-                wait::until("the reload", SOON, || {
+                wait::until("the reload", RELOADED, || {
                     (metric(gateway.admin_addr, "tidegate_config_generation") >= n).then_some(())
                 });
             }
