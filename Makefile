@@ -56,7 +56,7 @@ bench-growth: bench-setup ## cost against payload, rules, connections, servers, 
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS (default 60); needs cargo-fuzz and a nightly toolchain
 	cd fuzz && for t in $$($(CARGO) fuzz list); do mkdir -p corpus/$$t seeds/$$t; \
-		$(CARGO) fuzz run $$t corpus/$$t seeds/$$t -- -max_total_time=$${FUZZ_SECONDS:-60} -timeout=60; done
+		$(CARGO) fuzz run $$t corpus/$$t seeds/$$t -- -max_total_time=$${FUZZ_SECONDS:-60} -timeout=300; done
 
 deny: ## licences, bans, sources (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
